@@ -1,0 +1,16 @@
+"""Constitutive laws of one material point in JAX, solved in parallel by FEniCSx.
+
+Importing this package switches JAX to float64 and, in a process that an MPI launcher started,
+gives it one thread and the CPU unless the environment says otherwise. It works with JAX alone;
+`import dolfinx_admat.fem` gives the finite element part.
+"""
+
+from dolfinx_admat import _runtime
+
+_runtime.configure()  # before JAX starts its thread pool
+
+import jax  # noqa: E402
+
+jax.config.update("jax_enable_x64", True)
+
+__version__ = "0.1.0"
