@@ -48,5 +48,6 @@ lint: setup
 	$(PYTHON_VENV) -m mypy
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build results
+	@[ ! -e .venv/admat-made ] || rm -rf .venv
+	rm -rf .pytest_cache .mypy_cache .ruff_cache build results
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

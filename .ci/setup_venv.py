@@ -61,12 +61,13 @@ def main() -> None:
     install(mode)
     report = verify(mode, host)
     provide_mpiexec(mode)
+    origin = "wheel" if mode == "wheel" else sys.executable
     temporary = STAMP.with_suffix(".new")
     temporary.write_text(stamp + "\n")
     temporary.replace(STAMP)
     print(
         f"setup: .venv is ready after {time.monotonic() - start:.0f} s: Python "
-        f"{platform.python_version()}, dolfinx {report['dolfinx']} ({mode}), "
+        f"{platform.python_version()}, dolfinx {report['dolfinx']} ({origin}), "
         f"PETSc {report['petsc']} ({report['scalar']}), numpy {report['numpy']}"
     )
 
@@ -331,12 +332,18 @@ def starts_ranks(mpiexec: str) -> bool:
         "assert a[-1] == 2"
     )
     command = [mpiexec, "-n", "2", str(PYTHON), "-c", code]
+    environ = {"MPIR_CVAR_CH4_CMA_ENABLE": "0"} | os.environ  # as in the Makefile
     with LOG.open("a") as log:
         log.write(f"$ {' '.join(command)}\n")
         log.flush()
         try:
             done = subprocess.run(
-                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, timeout=60
+                command,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                timeout=60,
+                env=environ,
             )
         except subprocess.TimeoutExpired:
             return False
