@@ -1,0 +1,27 @@
+"""Constitutive laws of one material point: base classes and a library of laws."""
+
+from ._declare import SCALAR as SCALAR
+from ._declare import SYMMETRIC as SYMMETRIC
+from ._declare import Shape as Shape
+from ._declare import TENSOR as TENSOR
+from ._declare import VECTOR as VECTOR
+from .base import ExplicitFiniteStrain as ExplicitFiniteStrain
+from .base import ExplicitLaw as ExplicitLaw
+from .base import ExplicitSmallStrain as ExplicitSmallStrain
+from .base import Hyperelastic as Hyperelastic
+from .base import ImplicitFiniteStrain as ImplicitFiniteStrain
+from .base import ImplicitLaw as ImplicitLaw
+from .base import ImplicitSmallStrain as ImplicitSmallStrain
+from .base import Material as Material
+from .base import Parameters as Parameters
+from .base import Step as Step
+from .elasticity import IsotropicElasticity as IsotropicElasticity
+from .elasticity import LinearElastic as LinearElastic
+from .hardening import LinearHardening as LinearHardening
+from .hardening import VoceHardening as VoceHardening
+from .hyperelasticity import NeoHookean as NeoHookean
+from .plasticity import J2Plasticity as J2Plasticity
+from .plasticity import J2PlasticityGeneral as J2PlasticityGeneral
+from .point import PointResult as PointResult
+from .point import evaluate_point as evaluate_point
+from .viscoplasticity import PerzynaViscoplasticity as PerzynaViscoplasticity

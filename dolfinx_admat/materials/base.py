@@ -1,0 +1,279 @@
+"""Base classes: what a user writes to define the constitutive law of one material point.
+
+A law is an ``equinox.Module``: its fields are its parameters. Number fields become float64
+arrays, so that a new value neither recompiles nor loses its gradient. All methods are pure
+``jax.numpy`` code for ONE point: no batch axis, no Python branch on values.
+"""
+
+import dataclasses
+from typing import Any, ClassVar, NamedTuple, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..errors import MaterialError
+from ..implicit import LocalNewton, LocalResult, LocalStatus, solve
+from ._declare import SYMMETRIC, TENSOR, Shape, as_numbers, check_outputs, check_state, named_leaves
+from ._mistakes import explained, where_defined
+
+
+class Parameters(eqx.Module):
+    """A group of parameters with behaviour, e.g. a hardening law; part of a material.
+
+    Number fields become float64 arrays.
+
+    Raises:
+        MaterialError: A parameter is NaN.
+    """
+
+    def __check_init__(self) -> None:
+        # Equinox freezes the instance before this hook; it runs for every subclass, also for
+        # those with an __init__ of their own, which is why the conversion lives here.
+        for name, field in self.__dataclass_fields__.items():
+            if not field.metadata.get("static", False) and hasattr(self, name):
+                object.__setattr__(self, name, as_numbers(getattr(self, name)))
+        for name, leaf in named_leaves(self).items():
+            known = isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer)
+            if known and bool(np.any(np.isnan(np.asarray(leaf)))):
+                raise MaterialError(
+                    f"{type(self).__name__}: parameter '{name}' is NaN; give a finite number"
+                )
+
+
+class Material(Parameters):
+    """A constitutive law: inputs and the state at t_n give outputs and the state at t_{n+1}.
+
+    Attributes:
+        inputs: Declared inputs, name to shape.
+        outputs: Declared outputs, name to shape.
+        rate_dependent: The law reads ``dt``; solving without one is then an error.
+        symmetric_tangent: d(output)/d(input) is symmetric, so that CG may be used.
+        state_kinds: What state variables are outside the law, where it matters: six components
+            are a symmetric tensor (Mandel) unless declared otherwise here, e.g.
+            ``{"slip": Shape((6,), "slips")}``.
+    """
+
+    inputs: ClassVar[dict[str, tuple[int, ...]]]
+    outputs: ClassVar[dict[str, tuple[int, ...]]]
+    rate_dependent: ClassVar[bool] = False
+    symmetric_tangent: ClassVar[bool] = False
+    state_kinds: ClassVar[dict[str, Shape]] = {}
+
+    def initial_state(self) -> Any:
+        """State of a virgin point: a pytree (usually a dict) of numbers and arrays."""
+        return {}
+
+    def integrate(
+        self, inputs: dict[str, jax.Array], state: Any, dt: jax.Array, tangent: str | None = None
+    ) -> tuple[dict[str, jax.Array], Any, LocalResult]:
+        """Advance one point from t_n to t_{n+1}; what the rest of the library calls.
+
+        Args:
+            inputs: Declared inputs at t_{n+1}.
+            state: State at t_n; never modified.
+            dt: Step t_{n+1} - t_n; (), units of time.
+            tangent: Way to differentiate a local solve; None leaves it to the law.
+
+        Returns:
+            Outputs and state at t_{n+1}, and the status: read it before using the others.
+
+        Raises:
+            MaterialError: A mistake in the law's code, with its file and line (trace time).
+        """
+        raise NotImplementedError
+
+    @property
+    def _bare(self) -> bool:
+        """One input and one output: the user's methods take and return them without a dict."""
+        return isinstance(self, _SmallStrain | _FiniteStrain)
+
+    def _given(self, inputs: dict[str, jax.Array]) -> Any:
+        return inputs[next(iter(self.inputs))] if self._bare else dict(inputs)
+
+    def _returned(self, method: str, value: Any, state: Any) -> tuple[dict, Any]:
+        """Check and normalise what the user's ``method`` returned."""
+        law, where = type(self).__name__, where_defined(self, method)
+        if not (isinstance(value, tuple) and len(value) == 2):
+            what = next(iter(self.outputs)) if self._bare else "outputs"
+            raise MaterialError(
+                f"{law}: {method} must return ({what}, state) {where}; "
+                f"got {type(value).__name__}"
+            )
+        outputs, new_state = value
+        if self._bare:
+            if isinstance(outputs, dict):
+                raise MaterialError(
+                    f"{law}: {method} must return the bare {next(iter(self.outputs))} array, "
+                    f"not a dict {where}"
+                )
+            outputs = {next(iter(self.outputs)): outputs}
+        return (
+            check_outputs(law, where, outputs, self.outputs),
+            check_state(law, where, new_state, state),
+        )
+
+
+def _copied(tree: Any) -> Any:
+    """Fresh containers, so that a law that writes into its state dict spoils nobody's data."""
+    return jax.tree.map(lambda leaf: leaf, tree)
+
+
+def _checked(inputs: dict, outputs: Any, state: Any, result: LocalResult) -> LocalResult:
+    """Downgrade the result where the input is inadmissible or a returned number not finite."""
+    if "deformation_gradient" in inputs:
+        inverted = jnp.linalg.det(inputs["deformation_gradient"]) <= 0
+        result = result.downgraded(inverted, LocalStatus.INADMISSIBLE)
+    leaves = jax.tree.leaves((outputs, state))
+    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
+    return result.downgraded(~finite, LocalStatus.NOT_FINITE)
+
+
+class ExplicitLaw(Material):
+    """A law with a closed-form update: write ``update``."""
+
+    def update(self, inputs: Any, state: Any, dt: jax.Array) -> tuple[Any, Any]:
+        """Return ``(outputs, state)`` at t_{n+1}; both dicts as declared."""
+        raise NotImplementedError
+
+    @final
+    def integrate(
+        self, inputs: dict[str, jax.Array], state: Any, dt: jax.Array, tangent: str | None = None
+    ) -> tuple[dict[str, jax.Array], Any, LocalResult]:
+        """See ``Material.integrate``."""
+        with explained(self, "update"):
+            value = self.update(self._given(inputs), _copied(state), dt)
+            outputs, new_state = self._returned("update", value, state)
+        return outputs, new_state, _checked(inputs, outputs, new_state, LocalResult.explicit())
+
+
+class Step(NamedTuple):
+    """Default of ``ImplicitLaw.prepare``: what is known before the local solve.
+
+    Attributes:
+        given: The input (small and finite strain) or the dict of inputs, at t_{n+1}.
+        state: State at t_n.
+        dt: Step.
+    """
+
+    given: Any
+    state: Any
+    dt: jax.Array
+
+
+class ImplicitLaw(Material):
+    """A law given by equations: write ``guess``, ``residual`` and ``finish``.
+
+    ``prepare`` collects what stays fixed during the solve (e.g. the trial state). With the
+    optional ``elastic`` test the solve is skipped where the guess already is the answer; a law
+    without it always solves. Exactly on the border (``yield_function <= 0`` written with
+    ``<=``) the point counts as elastic, and so does its tangent.
+
+    Attributes:
+        solver: Tolerances of the local Newton solve; compile-time constants.
+    """
+
+    solver: LocalNewton = eqx.field(static=True, default=LocalNewton(), kw_only=True)
+
+    def prepare(self, inputs: Any, state: Any, dt: jax.Array) -> Any:
+        """What is fixed during the solve; a pytree. Default: ``Step(given, state, dt)``."""
+        return Step(inputs, state, dt)
+
+    def guess(self, prepared: Any) -> Any:
+        """First iterate of the unknowns; a pytree of arrays."""
+        raise NotImplementedError
+
+    def residual(self, x: Any, prepared: Any) -> Any:
+        """Equations, one number per unknown, zero at the solution; in any units."""
+        raise NotImplementedError
+
+    def finish(self, x: Any, prepared: Any) -> tuple[Any, Any]:
+        """Return ``(outputs, state)`` at t_{n+1} from the solution."""
+        raise NotImplementedError
+
+    def elastic(self, prepared: Any) -> jax.Array | bool | None:
+        """True where ``guess`` already is the answer; None: no such test, always solve."""
+        return None
+
+    @final
+    def integrate(
+        self, inputs: dict[str, jax.Array], state: Any, dt: jax.Array, tangent: str | None = None
+    ) -> tuple[dict[str, jax.Array], Any, LocalResult]:
+        """See ``Material.integrate``."""
+        with explained(self, "prepare"):
+            prepared = self.prepare(self._given(inputs), _copied(state), dt)
+        with explained(self, "guess"):
+            guess = self.guess(_copied(prepared))
+        with explained(self, "elastic"):
+            elastic = self.elastic(_copied(prepared))
+        options = self.solver
+        if tangent is not None:
+            options = dataclasses.replace(options, tangent=tangent)
+
+        def equations(x: Any, args: tuple[Any, Any]) -> Any:
+            law, prepared = args
+            return law.residual(x, _copied(prepared))
+
+        with explained(self, "residual"):
+            x, result = solve(
+                equations, guess, (self, prepared), elastic=elastic, options=options
+            )
+        with explained(self, "finish"):
+            outputs, new_state = self._returned("finish", self.finish(x, prepared), state)
+        return outputs, new_state, _checked(inputs, outputs, new_state, result)
+
+
+class _SmallStrain(eqx.Module):
+    """strain -> stress, both Mandel (6,); bare arrays instead of dicts."""
+
+    inputs: ClassVar[dict[str, tuple[int, ...]]] = {"strain": SYMMETRIC}
+    outputs: ClassVar[dict[str, tuple[int, ...]]] = {"stress": SYMMETRIC}
+
+
+class _FiniteStrain(eqx.Module):
+    """deformation_gradient -> first_piola_stress, both (3, 3); bare arrays instead of dicts."""
+
+    inputs: ClassVar[dict[str, tuple[int, ...]]] = {"deformation_gradient": TENSOR}
+    outputs: ClassVar[dict[str, tuple[int, ...]]] = {"first_piola_stress": TENSOR}
+
+
+class ExplicitSmallStrain(_SmallStrain, ExplicitLaw):
+    """Closed-form small-strain law: write ``update(strain, state, dt) -> (stress, state)``."""
+
+
+class ImplicitSmallStrain(_SmallStrain, ImplicitLaw):
+    """Small-strain law given by equations; ``prepare(strain, state, dt)``, stress from finish."""
+
+
+class ExplicitFiniteStrain(_FiniteStrain, ExplicitLaw):
+    """Closed-form law: ``update(F, state, dt) -> (first_piola_stress, state)``."""
+
+
+class ImplicitFiniteStrain(_FiniteStrain, ImplicitLaw):
+    """Finite-strain law given by equations; ``prepare(F, state, dt)``."""
+
+
+class Hyperelastic(_FiniteStrain, Material):
+    """A law given by its stored energy: write ``energy(F)`` per reference volume.
+
+    The stress is P = d(energy)/dF, so the tangent has the major symmetry. Points with
+    det F <= 0 are reported as inadmissible.
+    """
+
+    symmetric_tangent: ClassVar[bool] = True
+
+    def energy(self, deformation_gradient: jax.Array) -> jax.Array:
+        """Stored energy; deformation gradient (3, 3) -> ()."""
+        raise NotImplementedError
+
+    @final
+    def integrate(
+        self, inputs: dict[str, jax.Array], state: Any, dt: jax.Array, tangent: str | None = None
+    ) -> tuple[dict[str, jax.Array], Any, LocalResult]:
+        """See ``Material.integrate``."""
+        F = inputs["deformation_gradient"]
+        with explained(self, "energy"):
+            stress = jax.grad(self.energy)(F)
+            outputs, state = self._returned("energy", (stress, state), state)
+        return outputs, state, _checked(inputs, outputs, state, LocalResult.explicit())

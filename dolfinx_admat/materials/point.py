@@ -1,0 +1,83 @@
+"""Evaluate a law at one point: the smallest laboratory, and the way into a debugger."""
+
+from contextlib import nullcontext
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ..errors import MaterialError
+from ..implicit import LocalResult
+from ._declare import as_numbers, check_state
+from .base import Material
+
+
+class PointResult(NamedTuple):
+    """What one update gives.
+
+    Attributes:
+        outputs: Declared outputs by name.
+        state: State at t_{n+1}.
+        status: ``LocalResult`` of the local solve.
+    """
+
+    outputs: dict[str, jax.Array]
+    state: Any
+    status: LocalResult
+
+
+def evaluate_point(
+    material: Material,
+    inputs: dict[str, Any] | Any,
+    state: Any = None,
+    dt: float = 0.0,
+    *,
+    jit: bool = True,
+) -> PointResult:
+    """Advance one point by one step.
+
+    With ``jit=False`` every line of the law runs on concrete numbers, so that ``print``,
+    ``breakpoint()`` and a debugger see values; mistakes are raised as they are.
+
+    Args:
+        material: The law.
+        inputs: Dict of the declared inputs, or the bare array of a law with one input.
+        state: State at t_n; None is the law's initial state.
+        dt: Step, units of time.
+        jit: Compile the update.
+
+    Returns:
+        Outputs, state at t_{n+1} and status.
+
+    Raises:
+        MaterialError: Wrong names or shapes; a mistake in the law (with ``jit=True``).
+    """
+    if not isinstance(inputs, dict):
+        if len(material.inputs) != 1:
+            raise MaterialError(
+                f"{type(material).__name__}: inputs must be a dict with {sorted(material.inputs)}"
+            )
+        inputs = {next(iter(material.inputs)): inputs}
+    inputs = check_inputs(material, as_numbers(inputs))
+    initial = as_numbers(material.initial_state())
+    law = type(material).__name__
+    state = initial if state is None else check_state(law, "(argument `state`)", state, initial)
+    step = jnp.asarray(dt, dtype=float)
+    with nullcontext() if jit else jax.disable_jit():
+        return PointResult(*material.integrate(inputs, state, step))
+
+
+def check_inputs(material: Material, inputs: dict[str, Any]) -> dict[str, jax.Array]:
+    """Inputs as float64 arrays in declared order; MaterialError when they do not fit."""
+    law = type(material).__name__
+    if set(inputs) != set(material.inputs):
+        raise MaterialError(
+            f"{law}: inputs are {sorted(inputs)}, expected {sorted(material.inputs)}"
+        )
+    for name, shape in material.inputs.items():
+        if jnp.shape(inputs[name]) != tuple(shape):
+            raise MaterialError(
+                f"{law}: input '{name}' has shape {jnp.shape(inputs[name])}, "
+                f"expected {tuple(shape)}"
+            )
+    return {name: jnp.asarray(inputs[name], dtype=float) for name in material.inputs}
