@@ -1,0 +1,16 @@
+"""The finite element part: needs dolfinx, ufl, petsc4py and mpi4py."""
+
+from ._environment import check_environment
+
+check_environment()  # before anything else: a wrong installation must say so clearly
+
+from .kinematics import deformation_gradient as deformation_gradient  # noqa: E402
+from .kinematics import plane_deformation_gradient as plane_deformation_gradient  # noqa: E402
+from .kinematics import plane_strain as plane_strain  # noqa: E402
+from .kinematics import strain as strain  # noqa: E402
+from .problem import MaterialProblem as MaterialProblem  # noqa: E402
+from .problem import SolveReport as SolveReport  # noqa: E402
+from .problem import derivative as derivative  # noqa: E402
+from .quadrature import QuadratureMaterial as QuadratureMaterial  # noqa: E402
+from .stepping import LoadStep as LoadStep  # noqa: E402
+from .stepping import LoadStepper as LoadStepper  # noqa: E402

@@ -1,0 +1,47 @@
+"""Calls that may change with the version of dolfinx, PETSc or petsc4py; all of them are here."""
+
+import ctypes
+from functools import cache
+from typing import Any
+
+import dolfinx.fem.petsc
+import dolfinx.la.petsc
+from petsc4py import PETSc
+
+ghost_update = dolfinx.la.petsc._ghost_update
+assemble_residual = dolfinx.fem.petsc.assemble_residual
+assemble_jacobian = dolfinx.fem.petsc.assemble_jacobian
+
+
+@cache
+def _petsc_library() -> Any:
+    try:
+        library = ctypes.CDLL(str(dolfinx.fem.petsc.get_petsc_lib()))
+        library.SNESSetFunctionDomainError.argtypes = [ctypes.c_void_p]
+        return library
+    except (OSError, AttributeError, RuntimeError):
+        return None
+
+
+def set_domain_error(snes: PETSc.SNES, b: PETSc.Vec) -> None:
+    """Tell SNES that the residual does not exist at this point. Collective: yes.
+
+    petsc4py has no such call before 3.26; where the library cannot be reached either, a NaN
+    in the residual has the same effect.
+    """
+    b.set(0.0)
+    if hasattr(snes, "setFunctionDomainError"):
+        snes.setFunctionDomainError()
+    elif (library := _petsc_library()) is not None:
+        library.SNESSetFunctionDomainError(snes.handle)
+    else:
+        b.set(float("nan"))
+
+
+@cache
+def direct_solver() -> str | None:
+    """The best parallel LU package that this PETSc has; None: only PETSc's own, serial."""
+    for package in ("mumps", "superlu_dist"):
+        if PETSc.Sys.hasExternalPackage(package):
+            return package
+    return None

@@ -1,0 +1,469 @@
+"""A constitutive law at the quadrature points of a mesh: values, history, UFL objects."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import basix.ufl
+import dolfinx
+import numpy as np
+import numpy.typing as npt
+import ufl
+
+from ..errors import ConvergenceError, MaterialError
+from ..kernels import BatchKernel, StatusBuffers
+from ..kernels.batch import DEFAULT_CHUNK
+from ..materials import Material
+from ..materials._declare import named_leaves
+from ._collective import collectively
+from ._regions import Region
+from ._status import UpdateReport, reduce_status
+from ._translate import flatten_ufl, from_ordinary, ordinary_shape, to_ordinary, unflatten_ufl
+from .fields import PointField, initial_strain
+
+Floats = npt.NDArray[np.float64]
+
+
+class QuadratureMaterial:
+    """A law bound to a mesh, UFL expressions for its inputs and a quadrature rule.
+
+    It owns the history: ``update`` computes a trial state from the state at t_n, ``commit``
+    makes the trial state the state at t_n, ``revert`` forgets it. In UFL and in files all
+    tensors are ordinary ones; Mandel vectors stay inside laws. Only owned cells are evaluated.
+
+    Args:
+        mesh: The mesh.
+        material: The law.
+        inputs: UFL expression of each declared input, e.g. ``{"strain": fem.strain(u)}``.
+        degree: Degree of the quadrature rule.
+        cells: Where the material is: None (everywhere), local cell indices, or
+            ``(MeshTags, tag or list of tags)``.
+        parameters: Parameters (dotted names, e.g. ``"hardening.sigma_y"``) that vary in space:
+            numbers, dolfinx Functions, UFL expressions, or arrays (owned cells of the material,)
+            or (cells, points). Functions and expressions are read at every update.
+        initial_state: Initial values of state variables by name, as ordinary tensors: numbers,
+            arrays, Functions or UFL expressions. Default: the law's ``initial_state()``.
+        initial_stress: Stress of the undeformed body (a small-strain law's ``stress``), (3, 3)
+            array or UFL. The law sees strain + strain0, where strain0 is the strain at which it
+            returns this stress at the initial state; its yield function therefore sees the
+            initial stress, and equilibrium with the loads is up to the caller.
+        tangent: ``"implicit"``, ``"unrolled"`` or ``"finite_difference"``.
+        chunk_size: Points per compiled call.
+        scheme: Quadrature scheme of basix.
+        name: Name in messages; default: the law's class.
+        entity_maps: For inputs that live on a related mesh.
+        jit_options: Options of the C compilation of expressions.
+
+    Attributes:
+        dx: Measure to integrate this material's outputs with.
+        kernel: The batched law.
+
+    Raises:
+        MaterialError: Names, shapes, cells, parameters or initial values do not fit, with the
+            same message on every rank. Collective: yes, like all methods unless they say no.
+    """
+
+    def __init__(
+        self,
+        mesh: dolfinx.mesh.Mesh,
+        material: Material,
+        inputs: Mapping[str, Any],
+        *,
+        degree: int,
+        cells: Any = None,
+        parameters: Mapping[str, Any] | None = None,
+        initial_state: Mapping[str, Any] | None = None,
+        initial_stress: Any = None,
+        tangent: str = "implicit",
+        chunk_size: int = DEFAULT_CHUNK,
+        scheme: str = "default",
+        name: str | None = None,
+        entity_maps: list[Any] | None = None,
+        jit_options: dict[str, Any] | None = None,
+    ) -> None:
+        self.mesh, self.name = mesh, name or type(material).__name__
+        self.degree, self.scheme = degree, scheme
+        self.dt: float | None = None
+        parameters = dict(parameters or {})
+        with collectively(mesh.comm):
+            self._check_arguments(material, inputs, degree)
+            self.kernel = BatchKernel(
+                material,
+                tangent=tangent,
+                chunk_size=chunk_size,
+                point_parameters=tuple(parameters),
+            )
+            vectors = {
+                key: flatten_ufl(inputs[key], shape, f"{self.name}: input '{key}'")
+                for key, shape in material.inputs.items()
+            }
+        self._inputs_ufl = vectors
+        self._metadata = {"quadrature_degree": degree, "quadrature_scheme": scheme}
+        self._region = Region(mesh, cells, self._metadata)
+        self.dx = self._region.dx
+        scalar = self._element(())
+        self._reference_points, self._weights = scalar.custom_quadrature()
+        self.points_per_cell = len(self._weights)
+        options = {"jit_options": jit_options, "entity_maps": entity_maps}
+        self._options = options
+
+        points = len(self.cells) * self.points_per_cell
+        field = lambda value, shape, what: PointField(  # noqa: E731
+            value, shape, what, mesh, self.cells, self._reference_points, **options
+        )
+        self._inputs = {
+            key: field(vectors[key], (int(np.prod(shape)),), f"{self.name}: input '{key}'")
+            for key, shape in material.inputs.items()
+        }
+        known = named_leaves(material)
+        self._parameters = {
+            key: field(value, np.shape(known[key]), f"{self.name}: parameter '{key}'")
+            for key, value in parameters.items()
+        }
+        self._offset: dict[str, Floats] = {}
+        self._outputs = {key: self._function(key, shape) for key, shape in material.outputs.items()}
+        self._rows = self._row_numbers()
+        self._buffers = {
+            key: f.x.array.reshape(-1, *material.outputs[key]) for key, f in self._outputs.items()
+        }
+        self._outputs_n = {key: np.zeros_like(b) for key, b in self._buffers.items()}
+        self._tangents: dict[tuple[str, str], dolfinx.fem.Function] = {}
+        self._state_functions: dict[str, dolfinx.fem.Function] = {}
+        self._status = StatusBuffers.allocate(points)
+
+        self._state_n = self.kernel.initial_state(points)
+        with collectively(mesh.comm):
+            self.kernel.check_law()
+            self._check_names(initial_state or {}, self._state_n, "initial_state: no state variable")
+        for key, value in (initial_state or {}).items():
+            shape = self._state_shape(key)
+            given = field(value, ordinary_shape(shape), f"{self.name}: initial_state '{key}'")
+            self._state_n[key][:] = from_ordinary(given.values(), shape)
+        self._state = {key: value.copy() for key, value in self._state_n.items()}
+        if initial_stress is not None:
+            self._set_initial_stress(field(initial_stress, (3, 3), f"{self.name}: initial_stress"))
+
+    # -- what a user reads ---------------------------------------------------------------
+
+    @property
+    def material(self) -> Material:
+        """The law; assign one of the same structure to change parameter values."""
+        return self.kernel.material
+
+    @material.setter
+    def material(self, law: Material) -> None:
+        self.kernel.material = law
+
+    @property
+    def cells(self) -> npt.NDArray[np.int32]:
+        """Owned cells of this rank that have the material; local indices."""
+        return self._region.cells
+
+    @property
+    def state(self) -> Mapping[str, Floats]:
+        """State at t_n by name, read-only: (cells, points, *shape), Mandel inside. Local."""
+        shaped = {key: self._per_cell(value) for key, value in self._state_n.items()}
+        for value in shaped.values():
+            value.flags.writeable = False
+        return _Names(shaped, f"{self.name}: no state variable")
+
+    def __getitem__(self, name: str) -> Any:
+        """Output or state variable as an ordinary UFL tensor, for cell integrals with ``dx``.
+
+        It follows ``update``, ``commit`` and ``revert``. Collective: yes, at the first use of a
+        state variable.
+        """
+        if name in self._outputs:
+            return unflatten_ufl(self._outputs[name], self.material.outputs[name])
+        self._check_names([name], {**self._outputs, **self._state}, "no output or state variable")
+        if name not in self._state_functions:
+            self._state_functions[name] = self._function(name, self._state_shape(name))
+            self._write_state_functions()
+        return unflatten_ufl(self._state_functions[name], self._state_shape(name))
+
+    def values(self, name: str) -> Floats:
+        """Copy of an output or state variable (trial values) as ordinary tensors.
+
+        Returns:
+            (cells, points, *shape) for this rank's ``cells``; symmetric tensors are (3, 3).
+            Local: no communication.
+        """
+        if name in self._buffers:
+            shape = self.material.outputs[name]
+            return to_ordinary(self._per_cell(self._buffers[name][self._index()]), shape)
+        self._check_names([name], {**self._outputs, **self._state}, "no output or state variable")
+        return to_ordinary(self._per_cell(self._state[name]), self._state_shape(name))
+
+    # -- the step -------------------------------------------------------------------------
+
+    def update(
+        self, dt: float | None = None, *, tangent: bool = True, on_failure: str = "raise"
+    ) -> UpdateReport:
+        """Compute outputs, trial state and tangents from the inputs now and the state at t_n.
+
+        Args:
+            dt: Step, units of time; None only for laws that do not read it.
+            tangent: Compute the tangents as well.
+            on_failure: ``"raise"`` or ``"report"``.
+
+        Returns:
+            What happened, the same on all ranks.
+
+        Raises:
+            ConvergenceError: Points failed (``on_failure="raise"``); the state at t_n is
+                untouched, call ``revert`` to restore the outputs as well.
+            MaterialError: Negative or missing dt, NaN parameters.
+        """
+        self.check_step(dt)
+        with dolfinx.common.Timer("admat: material"), collectively(self.mesh.comm):
+            self._evaluate(0.0 if dt is None else float(dt), tangent)
+        self.dt = dt
+        self._write_state_functions()
+        report = reduce_status(self.mesh.comm, self.name, self._status, self._describe_point)
+        if report.failed and on_failure == "raise":
+            raise ConvergenceError(report.message, {"worst": report.worst})
+        return report
+
+    def commit(self) -> None:
+        """Make the trial state the state at t_n; call it only after a converged solve. Local."""
+        for key, value in self._state.items():
+            np.copyto(self._state_n[key], value)
+        for key, buffer in self._buffers.items():
+            np.copyto(self._outputs_n[key], buffer)
+
+    def revert(self) -> None:
+        """Forget the trial state: outputs and state are those of the last commit. Local."""
+        for key, value in self._state_n.items():
+            np.copyto(self._state[key], value)
+        for key, buffer in self._buffers.items():
+            np.copyto(buffer, self._outputs_n[key])
+        self._write_state_functions()
+
+    def check_step(self, dt: float | None) -> None:
+        """Check a step size. Local; the same on all ranks if ``dt`` is.
+
+        Raises:
+            MaterialError: dt is negative, NaN, or missing for a rate-dependent law.
+        """
+        if dt is None:
+            if self.material.rate_dependent:
+                raise MaterialError(
+                    f"{self.name}: a rate-dependent law needs the step size; got dt=None, "
+                    "call solve(dt=...) or update(dt=...)"
+                )
+        elif not (np.isscalar(dt) and np.isfinite(dt) and dt >= 0):
+            raise MaterialError(f"{self.name}: dt must be a finite number >= 0; got {dt!r}")
+
+    # -- UFL ------------------------------------------------------------------------------
+
+    def derivative(self, F: ufl.Form, u: Any, du: Any) -> ufl.Form:
+        """Derivative of a form through this material's outputs, with respect to ``u``.
+
+        That is the sum over outputs and inputs of dF/d(output) : tangent : d(input)/du[du].
+        Add it to ``ufl.derivative(F, u, du)``; ``fem.derivative`` does both. The tangents are
+        those of the last ``update``.
+        """
+        parts = []
+        for output, function in self._outputs.items():
+            direction = None
+            for key, vector in self._inputs_ufl.items():
+                change = ufl.algorithms.expand_derivatives(ufl.derivative(vector, u, du))
+                if isinstance(change, ufl.constantvalue.Zero):
+                    continue
+                term = ufl.dot(self._tangent_function(output, key), change)
+                direction = term if direction is None else direction + term
+            if direction is not None and function in F.coefficients():
+                parts.append(ufl.derivative(F, function, direction))
+        return sum(parts[1:], parts[0]) if parts else ufl.Form([])
+
+    def check_form(self, F: ufl.Form) -> None:
+        """Check that a form integrates this material's outputs with ``dx``. Local.
+
+        Raises:
+            MaterialError: A boundary or interior-facet integral, another quadrature rule, or
+                other cells than the material's.
+        """
+        mine = {*self._outputs.values(), *self._state_functions.values()}
+        for integral in F.integrals():
+            used = mine & set(ufl.algorithms.extract_coefficients(integral.integrand()))
+            if not used:
+                continue
+            what = f"{self.name}: '{min(f.name for f in used)}'"
+            if integral.integral_type() != "cell":
+                raise MaterialError(
+                    f"{what} is used in a {integral.integral_type()} integral; quadrature-point "
+                    "values exist inside cells only: integrate with the material's own measure dx"
+                )
+            given = integral.metadata()
+            for key, expected in self._metadata.items():
+                default = "default" if key == "quadrature_scheme" else None
+                if given.get(key, default) != expected:
+                    raise MaterialError(
+                        f"{what} is integrated with {key}={given.get(key)!r}, the material has "
+                        f"{expected!r}; integrate with the material's own measure dx"
+                    )
+            if not self._region.covers(integral):
+                raise MaterialError(
+                    f"{what} is integrated over subdomain {integral.subdomain_id()!r}, but the "
+                    "material lives on other cells; integrate with its own measure dx"
+                )
+
+    # -- internal -------------------------------------------------------------------------
+
+    def _check_arguments(self, material: Any, inputs: Any, degree: Any) -> None:
+        if not isinstance(material, Material):
+            raise MaterialError(
+                f"QuadratureMaterial: material must be an instance of a Material; got "
+                f"{material!r}" + (" (a class: call it)" if isinstance(material, type) else "")
+            )
+        if not isinstance(degree, int | np.integer) or degree < 0:
+            raise MaterialError(f"{self.name}: degree must be an integer >= 0; got {degree!r}")
+        if not isinstance(inputs, Mapping) or set(inputs) != set(material.inputs):
+            got = sorted(inputs) if isinstance(inputs, Mapping) else type(inputs).__name__
+            raise MaterialError(
+                f"{self.name}: inputs are {got}, the law declares {sorted(material.inputs)}; "
+                "give one UFL expression per declared input"
+            )
+
+    def _check_names(self, given: Any, known: Any, what: str) -> None:
+        for key in given:
+            if key not in known:
+                raise MaterialError(f"{self.name}: {what} '{key}'; there are {sorted(known)}")
+
+    def _element(self, shape: tuple[int, ...]) -> Any:
+        return basix.ufl.quadrature_element(
+            self.mesh.basix_cell(), value_shape=shape, degree=self.degree, scheme=self.scheme
+        )
+
+    def _function(self, name: str, shape: tuple[int, ...]) -> dolfinx.fem.Function:
+        element = self._element((int(np.prod(shape)),))
+        space = dolfinx.fem.functionspace(self.mesh, element)
+        function = dolfinx.fem.Function(space, name=name)
+        function._admat_output = True  # lets MaterialProblem notice a forgotten material
+        return function
+
+    def _tangent_function(self, output: str, key: str) -> dolfinx.fem.Function:
+        if (output, key) not in self._tangents:
+            law = self.material
+            size = int(np.prod(law.outputs[output])), int(np.prod(law.inputs[key]))
+            space = dolfinx.fem.functionspace(self.mesh, self._element(size))
+            self._tangents[output, key] = dolfinx.fem.Function(space, name=f"d{output}/d{key}")
+        return self._tangents[output, key]
+
+    def _row_numbers(self) -> npt.NDArray[np.integer] | None:
+        """Row of each point in a quadrature Function; None if the points are simply in order."""
+        function = next(iter(self._outputs.values()))
+        rows = function.function_space.dofmap.list[self.cells].ravel()
+        if np.array_equal(rows, np.arange(len(rows))):
+            return None
+        return rows
+
+    def _index(self) -> Any:
+        if self._rows is not None:
+            return self._rows
+        return slice(0, len(self.cells) * self.points_per_cell)
+
+    def _per_cell(self, values: Floats) -> Floats:
+        return values.reshape(len(self.cells), self.points_per_cell, *values.shape[1:])
+
+    def _state_shape(self, name: str) -> tuple[int, ...]:
+        return self.material.state_kinds.get(name, self.kernel.state_shapes[name])
+
+    def _read_inputs(self) -> dict[str, Floats]:
+        read = {}
+        for key, shape in self.material.inputs.items():
+            values = self._inputs[key].values()
+            if key in self._offset:
+                values += self._offset[key]
+            read[key] = values.reshape(-1, *shape)
+        return read
+
+    def _evaluate(self, dt: float, tangent: bool) -> None:
+        blocks = None
+        if tangent:
+            law = self.material
+            blocks = {
+                (o, i): f.x.array.reshape(-1, *law.outputs[o], *law.inputs[i])
+                for (o, i), f in self._tangents.items()
+            }
+        parameters = {}
+        for key, given in self._parameters.items():
+            parameters[key] = given.values()
+            if np.isnan(parameters[key]).any():
+                raise MaterialError(f"{self.name}: parameter '{key}' is NaN at some points")
+        with dolfinx.common.Timer("admat: inputs"):
+            inputs = self._read_inputs()
+        self._last_inputs = inputs
+        with dolfinx.common.Timer("admat: kernel"):
+            self.kernel.update(
+                inputs,
+                self._state_n,
+                dt,
+                outputs=self._buffers,
+                new_state=self._state,
+                status=self._status,
+                tangent=blocks,
+                rows=self._rows,
+                parameters=parameters,
+            )
+
+    def _write_state_functions(self) -> None:
+        index = self._index()
+        for key, function in self._state_functions.items():
+            values = self._state[key].reshape(len(self.cells) * self.points_per_cell, -1)
+            size = int(np.prod(self._state_shape(key)))
+            function.x.array.reshape(-1, size)[index] = values
+
+    def _describe_point(self, point: int) -> dict[str, Any]:
+        cell, q = divmod(point, self.points_per_cell)
+        local = int(self.cells[cell])
+        tdim = self.mesh.topology.dim
+        where = dolfinx.fem.Expression(ufl.SpatialCoordinate(self.mesh), self._reference_points)
+        x = where.eval(self.mesh, np.array([local], dtype=np.int32))[0, q]
+        return {
+            "cell": int(self.mesh.topology.index_map(tdim).local_to_global(np.array([local]))[0]),
+            "point": q,
+            "coordinates": x.tolist(),
+            "code": int(self._status.code[point]),
+            "residual": float(self._status.residual[point]),
+            "iterations": int(self._status.iterations[point]),
+            "law": type(self.material).__name__,
+            "parameters": {
+                **{k: np.asarray(v).tolist() for k, v in named_leaves(self.material).items()},
+                **{k: f.values()[point].tolist() for k, f in self._parameters.items()},
+            },
+            "inputs": {k: v[point].tolist() for k, v in self._last_inputs.items()},
+            "state": {k: v[point].tolist() for k, v in self._state_n.items()},
+            "dt": self.dt,
+        }
+
+    def _set_initial_stress(self, stress: PointField) -> None:
+        with collectively(self.mesh.comm):
+            self._offset = {
+                "strain": initial_strain(
+                    self.name, self.kernel, from_ordinary(stress.values(), (6,)), self._state_n,
+                    {key: f.values() for key, f in self._parameters.items()},
+                )
+            }
+            index = self._index()
+            self._buffers["stress"][index] = from_ordinary(stress.values(), (6,))
+        for key, buffer in self._buffers.items():
+            np.copyto(self._outputs_n[key], buffer)
+
+
+class _Names(Mapping[str, Floats]):
+    """A read-only dict whose KeyError lists the names."""
+
+    def __init__(self, values: dict[str, Floats], what: str) -> None:
+        self._values, self._what = MappingProxyType(values), what
+
+    def __getitem__(self, key: str) -> Floats:
+        if key not in self._values:
+            raise MaterialError(f"{self._what} '{key}'; there are {sorted(self._values)}")
+        return self._values[key]
+
+    def __iter__(self) -> Any:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
