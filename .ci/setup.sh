@@ -3,8 +3,8 @@
 #   DOLFINX=wheel  dolfinx from PyPI (the default)
 #   DOLFINX=host   the dolfinx, MPI, petsc4py and numpy that this machine has already
 #   PYTHON=...     the interpreter to use
-# Done once; done again only if pyproject.toml, these scripts, DOLFINX, PYTHON or the place of
-# the clone changed.
+# Both are remembered. Done once; done again only if they, pyproject.toml, these scripts or the
+# place of the clone changed.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -14,9 +14,9 @@ fail() {
 }
 
 stamp=.venv/admat-stamp
-mode=${DOLFINX:-}
-[ -n "$mode" ] || mode=$(sed -n 's/^mode //p' "$stamp" 2>/dev/null)
-mode=${mode:-wheel}
+made=.venv/admat-made # written first, so that an interrupted setup remembers as well
+last_mode=$(sed -n 's/^mode //p' "$made" 2>/dev/null)
+mode=${DOLFINX:-${last_mode:-wheel}}
 case $mode in
 wheel | host) ;;
 *) fail "DOLFINX=$mode is unknown: say DOLFINX=wheel (from PyPI, the default) or DOLFINX=host." ;;
@@ -25,16 +25,12 @@ esac
 wanted() {
     echo "mode $mode"
     echo "place $PWD"
-    echo "python ${PYTHON:-}"
     cat pyproject.toml .ci/setup.sh .ci/setup_venv.py | cksum
 }
 done_already() {
     [ -f "$stamp" ] && [ -x .venv/bin/python ] || return 1
-    if [ -n "${PYTHON:-}" ]; then
-        [ "$(wanted)" = "$(cat "$stamp")" ]
-    else # which interpreter was named last time does not matter
-        [ "$(wanted | grep -v '^python')" = "$(grep -v '^python' "$stamp")" ]
-    fi
+    [ "$(wanted)" = "$(cat "$stamp")" ] || return 1
+    [ -z "${PYTHON:-}" ] || [ "$(command -v "$PYTHON")" = "$(sed -n 's/^python //p' "$made")" ]
 }
 done_already && exit 0
 
@@ -93,6 +89,7 @@ if [ -n "${PYTHON:-}" ]; then
     consider "$named"
     found=${found:-$maybe}
 else
+    [ "$mode" != "$last_mode" ] || consider "$(sed -n 's/^python //p' "$made")"
     if [ "$mode" = host ]; then
         [ -n "${CONDA_PREFIX:-}" ] && consider "$CONDA_PREFIX/bin/python"
         [ -n "${VIRTUAL_ENV:-}" ] && consider "$VIRTUAL_ENV/bin/python"
@@ -128,5 +125,7 @@ if [ -z "$found" ]; then
     fi
 fi
 
-wanted_file=$(wanted)
-ADMAT_STAMP=$wanted_file exec "$found" -X utf8 .ci/setup_venv.py "$mode"
+ADMAT_STAMP=$(wanted)
+ADMAT_PYTHON=$found
+export ADMAT_STAMP ADMAT_PYTHON
+exec "$found" -X utf8 .ci/setup_venv.py "$mode"

@@ -1,7 +1,7 @@
 """Fill .venv for this clone; started by setup.sh with the interpreter to build it from.
 
-The file .venv/admat-made says that .venv is ours to delete, .venv/admat-stamp that it is complete:
-an interrupted setup leaves no stamp and is done again. Whatever goes wrong ends in one sentence;
+The file .venv/admat-made says that .venv is ours to delete, and from what it was made;
+.venv/admat-stamp says that it is complete: an interrupted setup leaves none and is done again. Whatever goes wrong ends in one sentence;
 what pip said is in .venv/setup.log.
 """
 
@@ -138,7 +138,7 @@ def fresh_venv(mode: str) -> None:
             else:
                 entry.unlink()
     VENV.mkdir(exist_ok=True)
-    MADE.write_text("made by make setup\n")
+    MADE.write_text(f"mode {mode}\npython {os.environ['ADMAT_PYTHON']}\n")
     (VENV / ".gitignore").write_text("*\n")
     options = ["--system-site-packages"] if mode == "host" else []
     if not run([sys.executable, "-m", "venv", *options, str(VENV)]):
@@ -221,7 +221,13 @@ report["numpy"] = numpy.__version__
 report["dolfinx"] = dolfinx.__version__
 report["petsc"] = ".".join(map(str, PETSc.Sys.getVersion()))
 report["scalar"] = PETSc.ScalarType.__name__
-report["mpi"] = mpi4py.MPI.Get_library_version().splitlines()[0].strip()
+report["abi_aware"] = "mpi4py._mpiabi" in sys.modules
+try:
+    maps = [line.split(maxsplit=5)[5:] for line in open("/proc/self/maps")]
+except OSError:
+    maps = []
+files = {m[0].strip() for m in maps if m and m[0].rpartition("/")[2].startswith("libmpi.so")}
+report["libmpi"] = min(files, default="")
 print("admat" + json.dumps(report))
 """ % (HOST_MODULES,)
 
@@ -260,10 +266,16 @@ def link_host(host: dict) -> None:
     # A venv made by an interpreter that is in a venv itself sees the packages of neither, nor
     # does it see what PYTHONPATH added.
     paths = [p for p in os.environ.pop("PYTHONPATH", "").split(os.pathsep) if p]
-    paths += [*site.getsitepackages(), *([site.getusersitepackages()] if site.ENABLE_USER_SITE else [])]
+    paths += site.getsitepackages()
+    if site.ENABLE_USER_SITE:
+        paths.append(site.getusersitepackages())
     paths += [str(Path(file).parent.parent) for file in host["files"].values()]
     unique = list(dict.fromkeys(os.path.abspath(p) for p in paths if os.path.isdir(p)))
-    (purelib / "admat_host.pth").write_text("".join(f"{p}\n" for p in unique))
+    lines = [f"{p}\n" for p in unique]
+    if host["abi_aware"] and host["libmpi"]:
+        # mpi4py from a wheel looks for libmpi in the prefix of the interpreter, now this .venv.
+        lines.append(f'import os; os.environ.setdefault("MPI4PY_LIBMPI", {host["libmpi"]!r})\n')
+    (purelib / "admat_host.pth").write_text("".join(lines))
     pins = {}
     for distribution in metadata.distributions():
         name = distribution.metadata["Name"]
@@ -284,6 +296,8 @@ def verify(mode: str, host: dict) -> dict:
                     f"{name} would come from {report['files'][name]} instead of the host's {file}; "
                     f"nothing of the host was changed (log: {LOG})."
                 )
+        if host["libmpi"] != report["libmpi"]:
+            fail(f"MPI would come from {report['libmpi']} instead of the host's {host['libmpi']}.")
     return report
 
 
