@@ -14,3 +14,11 @@ import jax  # noqa: E402
 jax.config.update("jax_enable_x64", True)
 
 __version__ = "0.1.0"
+
+from .errors import AdmatError as AdmatError  # noqa: E402
+from .errors import ConvergenceError as ConvergenceError  # noqa: E402
+from .errors import MaterialError as MaterialError  # noqa: E402
+from .implicit import LocalNewton as LocalNewton  # noqa: E402
+from .implicit import LocalResult as LocalResult  # noqa: E402
+from .implicit import LocalStatus as LocalStatus  # noqa: E402
+from .materials import *  # noqa: E402, F403

@@ -25,3 +25,31 @@ from .plasticity import J2PlasticityGeneral as J2PlasticityGeneral
 from .point import PointResult as PointResult
 from .point import evaluate_point as evaluate_point
 from .viscoplasticity import PerzynaViscoplasticity as PerzynaViscoplasticity
+
+__all__ = [
+    "ExplicitFiniteStrain",
+    "ExplicitLaw",
+    "ExplicitSmallStrain",
+    "Hyperelastic",
+    "ImplicitFiniteStrain",
+    "ImplicitLaw",
+    "ImplicitSmallStrain",
+    "IsotropicElasticity",
+    "J2Plasticity",
+    "J2PlasticityGeneral",
+    "LinearElastic",
+    "LinearHardening",
+    "Material",
+    "NeoHookean",
+    "Parameters",
+    "PerzynaViscoplasticity",
+    "PointResult",
+    "SCALAR",
+    "SYMMETRIC",
+    "Shape",
+    "Step",
+    "TENSOR",
+    "VECTOR",
+    "VoceHardening",
+    "evaluate_point",
+]
