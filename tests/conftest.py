@@ -1,0 +1,97 @@
+"""Fixtures and manners of all tests, with and without MPI.
+
+Under mpiexec every rank runs the same tests in the same order. Rank 0 reports as usual; the
+others are silent unless a test fails there, and a failure is printed by its rank at once, since
+the ranks that wait for it may never reach the end.
+"""
+
+import gc
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dolfinx_admat import _runtime  # first: it settles threads and float64
+
+ROOT = Path(__file__).resolve().parents[1]
+CASES = ROOT.parent / "shared" / "cases"
+RANKS = _runtime.launcher_size() or 1
+
+
+class _FailuresAtOnce:
+    """Print a failure when it happens, with the rank."""
+
+    def pytest_runtest_logreport(self, report):
+        if report.failed:
+            self._print(report.nodeid, report.longreprtext)
+
+    def pytest_collectreport(self, report):
+        if report.failed:
+            self._print(report.nodeid, report.longreprtext)
+
+    @staticmethod
+    def _print(nodeid, text):
+        head = f"[rank {_runtime.launcher_rank()}] FAILED {nodeid}"
+        sys.__stderr__.write(f"\n{head}\n{text}\n")
+        sys.__stderr__.flush()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config):
+    if RANKS == 1:
+        return
+    config.pluginmanager.register(_FailuresAtOnce())
+    if _runtime.launcher_rank() > 0:
+        config.pluginmanager.unregister(name="terminalreporter")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "cases" in getattr(item, "fixturenames", ()) and not item.get_closest_marker(
+            "reference"
+        ):
+            raise pytest.UsageError(f"{item.nodeid} uses ../shared/cases: mark it as reference")
+
+
+@pytest.fixture
+def cases():
+    """Folder of the reference cases, beside the clone."""
+    if not CASES.is_dir():
+        pytest.skip("no reference cases: ../shared/cases is not there")
+    return CASES
+
+
+@pytest.fixture
+def mpiexec():
+    """The mpiexec of this environment, for tests that start ranks of their own."""
+    program = Path(sys.executable).parent / "mpiexec"
+    if RANKS > 1:
+        pytest.skip("already under mpiexec")
+    if not program.exists():
+        pytest.skip(f"no {program}")
+    return str(program)
+
+
+@pytest.fixture
+def rng():
+    """Random numbers that are the same in every run and on every rank."""
+    return np.random.default_rng(20240607)
+
+
+@pytest.fixture(autouse=True)
+def _serial_children_of_a_rank(monkeypatch):
+    """A Python that a test starts on a rank is no rank."""
+    if RANKS > 1:
+        monkeypatch.setitem(os.environ, "ADMAT_ALLOW_SINGLETON", "1")
+
+
+@pytest.fixture(autouse=True)
+def _ranks_stay_together():
+    """Destroy PETSc and MPI objects at the same place on all ranks (their end is collective)."""
+    yield
+    mpi = sys.modules.get("mpi4py.MPI")
+    if mpi is not None and mpi.COMM_WORLD.size > 1:
+        gc.collect()
+        mpi.COMM_WORLD.Barrier()
