@@ -178,7 +178,8 @@ def explain(log: str) -> str:
     network = (
         r"Temporary failure in name resolution|Name or service not known|Failed to resolve|"
         r"NewConnectionError|NameResolutionError|ConnectTimeoutError|Network is unreachable|"
-        r"Connection refused|ProxyError|Read timed out|ConnectionResetError|Max retries exceeded"
+        r"Connection refused|ProxyError|Read timed out|ConnectionResetError|Max retries exceeded|"
+        r"hatchling\S* \(from versions: none\)"
     )
     if re.search(r"CERTIFICATE_VERIFY_FAILED|SSLCertVerificationError", log):
         return (
@@ -214,7 +215,7 @@ PROBE = """
 import importlib, json, sys
 report = {"prefix": sys.prefix, "files": {}}
 import mpi4py.MPI
-for name in %r:
+for name in sys.argv[1:]:
     report["files"][name] = importlib.import_module(name).__file__
 import numpy, petsc4py.PETSc as PETSc, dolfinx
 report["numpy"] = numpy.__version__
@@ -229,13 +230,13 @@ except OSError:
 files = {m[0].strip() for m in maps if m and m[0].rpartition("/")[2].startswith("libmpi.so")}
 report["libmpi"] = min(files, default="")
 print("admat" + json.dumps(report))
-""" % (HOST_MODULES,)
+"""
 
 
 def probe(python: str, environ: dict[str, str]) -> dict | str:
     """What this interpreter imports and from where, or why it cannot."""
     done = subprocess.run(
-        [python, "-c", PROBE], capture_output=True, text=True, env=environ, cwd="/"
+        [python, "-c", PROBE, *HOST_MODULES], capture_output=True, text=True, env=environ, cwd="/"
     )
     for line in done.stdout.splitlines():
         if line.startswith("admat{") and done.returncode == 0:
