@@ -1,8 +1,8 @@
 """Fill .venv for this clone; started by setup.sh with the interpreter to build it from.
 
 The file .venv/admat-made says that .venv is ours to delete, and from what it was made;
-.venv/admat-stamp says that it is complete: an interrupted setup leaves none and is done again. Whatever goes wrong ends in one sentence;
-what pip said is in .venv/setup.log.
+.venv/admat-stamp says that it is complete: an interrupted setup leaves none and is done again.
+Whatever goes wrong ends in one sentence; what pip said is in .venv/setup.log.
 """
 
 import importlib.metadata as metadata

@@ -53,9 +53,9 @@ def _show(options: argparse.Namespace) -> int:
 def _selftest(options: argparse.Namespace) -> int:
     talks = _runtime.launcher_rank() == 0
     try:
-        from dolfinx_admat import _selftest
+        from dolfinx_admat import _selftest as jax_selftest
 
-        line = _selftest.run()
+        line = jax_selftest.run()
         if talks:
             print(f"selftest: {line}", flush=True)
     except Exception as error:
