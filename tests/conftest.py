@@ -18,6 +18,7 @@ from dolfinx_admat import _runtime  # first: it settles threads and float64
 ROOT = Path(__file__).resolve().parents[1]
 CASES = ROOT.parent / "shared" / "cases"
 RANKS = _runtime.launcher_size() or 1
+FAILED = pytest.StashKey[bool]()
 
 
 class _FailuresAtOnce:
@@ -87,11 +88,25 @@ def _serial_children_of_a_rank(monkeypatch):
         monkeypatch.setitem(os.environ, "ADMAT_ALLOW_SINGLETON", "1")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if report.failed:
+        item.stash[FAILED] = True
+    return report
+
+
 @pytest.fixture(autouse=True)
-def _ranks_stay_together():
-    """Destroy PETSc and MPI objects at the same place on all ranks (their end is collective)."""
+def _ranks_stay_together(request):
+    """Keep the ranks in step, and let rank 0 count a failure of any of them.
+
+    PETSc and MPI objects are destroyed at the same place on all ranks: their end is collective.
+    """
     yield
     mpi = sys.modules.get("mpi4py.MPI")
-    if mpi is not None and mpi.COMM_WORLD.size > 1:
-        gc.collect()
-        mpi.COMM_WORLD.Barrier()
+    if mpi is None or mpi.COMM_WORLD.size == 1:
+        return
+    gc.collect()
+    failed = mpi.COMM_WORLD.allgather(request.node.stash.get(FAILED, False))
+    if any(failed) and not failed[0] and mpi.COMM_WORLD.rank == 0:
+        pytest.fail(f"failed on ranks {[r for r, f in enumerate(failed) if f]}", pytrace=False)
