@@ -332,6 +332,7 @@ def write_wrapper(target: Path, program: str) -> None:
         "#!/bin/sh\n"
         "# The host's mpiexec; Open MPI refuses root and more ranks than cores unless told.\n"
         "export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1\n"
+        "export PRTE_ALLOW_RUN_AS_ROOT=1 PRTE_ALLOW_RUN_AS_ROOT_CONFIRM=1\n"
         "export OMPI_MCA_rmaps_base_oversubscribe=1\n"
         "export PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe\n"
         f"exec '{quoted}' \"$@\"\n"
