@@ -8,6 +8,12 @@ from .kinematics import deformation_gradient as deformation_gradient  # noqa: E4
 from .kinematics import plane_deformation_gradient as plane_deformation_gradient  # noqa: E402
 from .kinematics import plane_strain as plane_strain  # noqa: E402
 from .kinematics import strain as strain  # noqa: E402
+from .mesh_io import MeshData as MeshData  # noqa: E402
+from .mesh_io import read_mesh as read_mesh  # noqa: E402
+from .mesh_io import write_mesh as write_mesh  # noqa: E402
+from .output import ResultWriter as ResultWriter  # noqa: E402
+from .output import cell_average as cell_average  # noqa: E402
+from .picture import render as render  # noqa: E402
 from .problem import MaterialProblem as MaterialProblem  # noqa: E402
 from .problem import SolveReport as SolveReport  # noqa: E402
 from .problem import derivative as derivative  # noqa: E402

@@ -9,7 +9,16 @@ from ..errors import AdmatError, ConvergenceError, MaterialError
 
 _KINDS = {
     kind.__name__: kind
-    for kind in (MaterialError, ConvergenceError, ValueError, TypeError, OSError)
+    for kind in (
+        MaterialError,
+        ConvergenceError,
+        ValueError,
+        TypeError,
+        OSError,
+        FileNotFoundError,
+        PermissionError,
+        ImportError,
+    )
 }
 
 

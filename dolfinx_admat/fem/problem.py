@@ -96,6 +96,8 @@ class MaterialProblem:
         form_compiler_options: FFCx options.
         jit_options: Options of the C compilation.
         entity_maps: For forms over related meshes.
+        extrapolate: Start Newton from u continued with its last velocity, where that has the
+            smaller residual.
         progress: Print one line per solve on rank 0; ``ADMAT_QUIET=1`` silences all.
 
     Attributes:
@@ -123,6 +125,7 @@ class MaterialProblem:
         form_compiler_options: dict[str, Any] | None = None,
         jit_options: dict[str, Any] | None = None,
         entity_maps: Any = None,
+        extrapolate: bool = True,
         progress: bool = True,
     ) -> None:
         if isinstance(materials, QuadratureMaterial):
@@ -181,6 +184,8 @@ class MaterialProblem:
         prefixed = PETSc.Options().hasName(f"{petsc_options_prefix}snes_atol")
         self._own_atol = not (prefixed or "snes_atol" in user)
         self._scale = 0.0
+        self.extrapolate = extrapolate
+        self._last: tuple[list[Any], list[Any], float | None] | None = None
         self._norms: list[float] = []
         self._dt: float | None = None
         self._reports: tuple[UpdateReport, ...] = ()
@@ -219,28 +224,25 @@ class MaterialProblem:
                         "solve; set it to finite values"
                     )
         before = [f.x.array.copy() for f in self._functions]
-        self._dt, self._error, self._evaluated, self._norms = dt, None, None, []
-        if self._own_atol:
-            self.solver.setTolerances(atol=max(1e-10 * self._scale, 1e-50))
+        self._dt, self._error, self._evaluated = dt, None, None
         try:
             with dolfinx.common.Timer("admat: solve"):
-                self.problem.solve()
-            if self._error is not None:
-                raise self._error
-            if self.solver.getConvergedReason() <= 0:
-                raise ConvergenceError(*self._failure())
-            # The last residual that a line search computed need not belong to the solution.
-            self._update_if_moved()
-            failed = [r for r in self._reports if r.failed]
-            if failed:
-                raise ConvergenceError(failed[0].message, {"worst": failed[0].worst})
+                starts = self._starts(before, dt)
+                for start in starts:
+                    if self._newton(start):
+                        break
+                if self._error is not None:
+                    raise self._error
+                if self.solver.getConvergedReason() <= 0 or any(r.failed for r in self._reports):
+                    raise ConvergenceError(*self._failure())
         except BaseException:
             # Also for Ctrl-C: whatever happened, u and the state are those of the step's start.
-            for f, values in zip(self._functions, before, strict=True):
-                f.x.array[:] = values
+            self._set(before)
             self.revert()
             raise
         self._scale = max(self._scale, self._norms[0] if self._norms else 0.0)
+        after = [f.x.array.copy() for f in self._functions]
+        self._last = (after, [a - b for a, b in zip(after, before, strict=True)], dt)
         if commit:
             self.commit()
         report = SolveReport(
@@ -343,6 +345,56 @@ class MaterialProblem:
             f"{'s' if self.comm.size > 1 else ''} | {self.preset} solver, xla kernels on CPU"
         )
 
+    def _set(self, values: list[npt.NDArray[np.float64]]) -> None:
+        for f, value in zip(self._functions, values, strict=True):
+            f.x.array[:] = value
+
+    def _starts(
+        self, now: list[npt.NDArray[np.float64]], dt: float | None
+    ) -> list[list[npt.NDArray[np.float64]]]:
+        """First iterates to try: u continued with its last velocity where that is better, u.
+
+        Where loading goes on, the continued start has a small residual and the tangents of
+        plastic points are plastic, which saves most of the line search. After a load reversal
+        its residual is larger than that of u itself, and u is the start.
+        """
+        if self._last is None or not self.extrapolate:
+            return [now]
+        then, change, last_dt = self._last
+        moved = not all(np.array_equal(a, b) for a, b in zip(now, then, strict=True))
+        if self.comm.allreduce(int(moved)):  # the caller has set u: that is the start
+            return [now]
+        ratio = dt / last_dt if dt and last_dt else 1.0
+        continued = [a + ratio * d for a, d in zip(now, change, strict=True)]
+        norms = []
+        for start in (now, continued):
+            self._set(start)
+            norms.append(self._residual_norm())
+        return [continued, now] if norms[1] < 0.5 * norms[0] else [now]
+
+    def _residual_norm(self) -> float:
+        """Norm of the residual at u; infinity where it does not exist."""
+        b = self.problem.b.duplicate()
+        dolfinx.fem.petsc.assign(self.u, self.problem.x)
+        good = self._update()
+        if good:
+            _compat.assemble_residual(self.solver, self.problem.x, b, **self._residual_context)
+        norm = float(b.norm()) if good else float("inf")
+        b.destroy()
+        return norm
+
+    def _newton(self, start: list[npt.NDArray[np.float64]]) -> bool:
+        """Run SNES from a start; True if it converged with all points sound."""
+        self._set(start)
+        self._norms = []
+        if self._own_atol:
+            self.solver.setTolerances(atol=max(1e-10 * self._scale, 1e-50))
+        self.problem.solve()
+        if self._error is not None or self.solver.getConvergedReason() <= 0:
+            return False
+        # The last residual that a line search computed need not belong to the solution.
+        return self._update_if_moved()
+
     def _update(self) -> bool:
         """Update all materials at u; True if all points of all ranks converged."""
         self._evaluated = [f.x.array.copy() for f in self._functions]
@@ -357,14 +409,14 @@ class MaterialProblem:
             for f, x in zip(self._functions, self._evaluated, strict=True)
         )
         if self.comm.allreduce(int(same)) == self.comm.size:
-            return True
+            return not any(r.failed for r in self._reports)
         return self._update()
 
     def _residual(self, snes: PETSc.SNES, x: PETSc.Vec, b: PETSc.Vec) -> None:
         _compat.ghost_update(x, PETSc.InsertMode.INSERT, PETSc.ScatterMode.FORWARD)
         dolfinx.fem.petsc.assign(x, self.u)
         try:
-            good = self._error is None and self._update()
+            good = self._error is None and self._update_if_moved()
         except Exception as error:  # the same on all ranks; PETSc must not see it
             self._error, good = error, False
         if not good:

@@ -20,6 +20,7 @@ from ._regions import Region
 from ._status import UpdateReport, reduce_status
 from ._translate import flatten_ufl, from_ordinary, ordinary_shape, to_ordinary, unflatten_ufl
 from .fields import PointField, initial_strain
+from .output import cell_average
 
 Floats = npt.NDArray[np.float64]
 
@@ -121,6 +122,8 @@ class QuadratureMaterial:
             for key, value in parameters.items()
         }
         self._offset: dict[str, Floats] = {}
+        detj = abs(ufl.JacobianDeterminant(mesh))
+        self._volumes = field(ufl.as_vector([detj]), (1,), "volume")
         self._outputs = {key: self._function(key, shape) for key, shape in material.outputs.items()}
         self._rows = self._row_numbers()
         self._buffers = {
@@ -193,6 +196,40 @@ class QuadratureMaterial:
             return to_ordinary(self._per_cell(self._buffers[name][self._index()]), shape)
         self._check_names([name], {**self._outputs, **self._state}, "no output or state variable")
         return to_ordinary(self._per_cell(self._state[name]), self._state_shape(name))
+
+    def cell_average(
+        self, name: str, *, out: dolfinx.fem.Function | None = None
+    ) -> dolfinx.fem.Function:
+        """Mean over each cell of an output or state variable, as a DG0 function for output.
+
+        Args:
+            name: Output or state variable.
+            out: An earlier result, to write into; several materials may share one.
+
+        Returns:
+            DG0 function of an ordinary tensor; zero outside the material.
+        """
+        return cell_average(
+            self.mesh,
+            self.values(name),
+            self._reference_points,
+            self._weights,
+            cells=self.cells,
+            out=out,
+            name=name,
+        )
+
+    def integrate(self, name: str) -> Any:
+        """Integral of an output or state variable over the material's volume.
+
+        Returns:
+            A float, or an array (3, 3) or of the variable's shape; the same on all ranks.
+        """
+        values = self.values(name)
+        volumes = self._volumes.values().reshape(len(self.cells), self.points_per_cell)
+        local = np.einsum("cq,q,cq...->...", volumes, self._weights, values)
+        total = self.mesh.comm.allreduce(np.asarray(local))
+        return float(total) if total.shape == () else total
 
     # -- the step -------------------------------------------------------------------------
 
