@@ -6,6 +6,7 @@ or as an AttributeError deep in a solve (another dolfinx).
 """
 
 import os
+import sys
 import warnings
 from importlib import import_module
 from types import ModuleType
@@ -42,7 +43,7 @@ def check_environment() -> None:
         UserWarning: dolfinx is newer than the version that this package was tested with; once
             per run, on rank 0.
     """
-    mpi = _import("mpi4py.MPI")
+    mpi = _start_mpi()
     _check_launcher(_runtime.launcher_size(), mpi.COMM_WORLD.size, mpi.Get_library_version())
     petsc = _import("petsc4py.PETSc")
     _check_scalar(petsc.ScalarType, petsc.RealType)
@@ -53,6 +54,32 @@ def check_environment() -> None:
             f"{_INSTALL}"
         )
     _check_version(dolfinx.__version__, mpi.COMM_WORLD.rank)
+
+
+def _start_mpi() -> ModuleType:
+    """Import mpi4py.MPI; look who launched us before MPI starts, where that is still possible.
+
+    MPICH under Open MPI's mpiexec ends the process while it starts, in words of its own.
+    """
+    mpi4py = _import("mpi4py")
+    if (
+        "mpi4py.MPI" in sys.modules
+        or not mpi4py.rc.initialize
+        or "OMPI_COMM_WORLD_SIZE" not in os.environ
+    ):
+        return _import("mpi4py.MPI")
+    before = mpi4py.rc.initialize, mpi4py.rc.finalize
+    mpi4py.rc.initialize, mpi4py.rc.finalize = False, before[1] is not False
+    try:
+        mpi = _import("mpi4py.MPI")
+    finally:
+        mpi4py.rc.initialize, mpi4py.rc.finalize = before
+    if not mpi.Is_initialized():
+        library = mpi.Get_library_version()
+        if "MPICH" in library:
+            _check_launcher(_runtime.launcher_size(), 1, library)
+        mpi.Init_thread()
+    return mpi
 
 
 def _import(name: str) -> ModuleType:

@@ -82,3 +82,10 @@ def test_selftest_says_in_one_line_what_failed(monkeypatch, capsys):
     error = capsys.readouterr().err
     assert error.startswith("selftest: FAILED in the JAX part on rank 0: RuntimeError: J2 stress")
     assert error.count("\n") == 1
+
+
+@needs_dolfinx
+def test_selftest_passes_on_two_ranks(mpiexec):
+    done = command("selftest", prefix=(mpiexec, "-n", "2"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("selftest: passed") == 1
