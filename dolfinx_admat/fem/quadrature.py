@@ -416,11 +416,12 @@ class QuadratureMaterial:
         return read
 
     def _evaluate(self, dt: float, tangent: bool) -> None:
-        blocks = None
+        # Without a row map the points come first in the arrays, ghosts behind them.
+        mine = slice(None) if self._rows is not None else self._index()
+        law, blocks = self.material, None
         if tangent:
-            law = self.material
             blocks = {
-                (o, i): f.x.array.reshape(-1, *law.outputs[o], *law.inputs[i])
+                (o, i): f.x.array.reshape(-1, *law.outputs[o], *law.inputs[i])[mine]
                 for (o, i), f in self._tangents.items()
             }
         parameters = {}
@@ -436,7 +437,7 @@ class QuadratureMaterial:
                 inputs,
                 self._state_n,
                 dt,
-                outputs=self._buffers,
+                outputs={key: buffer[mine] for key, buffer in self._buffers.items()},
                 new_state=self._state,
                 status=self._status,
                 tangent=blocks,
