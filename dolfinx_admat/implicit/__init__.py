@@ -8,8 +8,9 @@ system of equations::
 """
 
 from ._newton import LocalNewton as LocalNewton
+from ._newton import Strategy as Strategy
 from ._newton import solve as solve
 from ._result import LocalResult as LocalResult
 from ._result import LocalStatus as LocalStatus
 
-__all__ = ["LocalNewton", "LocalResult", "LocalStatus", "solve"]
+__all__ = ["LocalNewton", "LocalResult", "LocalStatus", "Strategy", "solve"]

@@ -23,21 +23,24 @@ STRATEGIES = ("implicit", "unrolled", "finite_difference")
 
 # Step of central differences that balances truncation and round-off: eps^(1/3).
 CENTRAL_STEP = 6e-6
+# J dx that is so small beside |J| |dx| has lost its digits: J is singular for practical purposes.
+CANCELLATION = 1e-12
 
 
 @dataclasses.dataclass(frozen=True)
 class LocalNewton:
     """Settings of the local solve; hashable, so they are compile-time constants.
 
-    A point has converged when every residual component, divided by the 1-norm of its Jacobian
-    row, is at most ``atol + rtol * (its largest initial value)``. The division gives residuals
-    the units of the unknowns, so equations may be written in any units. A Newton correction
-    at the level of round-off (``xtol`` relative to each unknown) is accepted as well, because
-    the residual of badly scaled unknowns may stall just above its tolerance.
+    A point has converged when the residual is what a change of each unknown x by at most
+    ``atol + rtol |x|`` could make of it: |r_i| <= sum_j |dr_i/dx_j| (atol + rtol |x_j|). So
+    equations may be written in any units, and a bad guess does not loosen the test. A Newton
+    correction of at most ``atol + xtol |x|`` is accepted as well, because the round-off in a
+    residual (large terms that cancel) may exceed that bound.
 
     Attributes:
         rtol: Relative tolerance.
-        atol: Absolute tolerance, in the units of the unknowns (usually strains).
+        atol: Absolute tolerance, in the units of the unknowns (usually strains); lower it for
+            unknowns that are tiny by their units.
         xtol: Relative size of a correction that counts as round-off.
         max_iterations: Bound on Newton iterations.
         max_halvings: Bound on the halvings of one Newton step by the line search.
@@ -59,8 +62,7 @@ class LocalNewton:
     def __post_init__(self) -> None:
         if self.tangent not in STRATEGIES:
             raise ValueError(
-                f"LocalNewton: tangent must be one of {', '.join(STRATEGIES)}; "
-                f"got {self.tangent!r}"
+                f"LocalNewton: tangent must be one of {', '.join(STRATEGIES)}; got {self.tangent!r}"
             )
         for name in ("rtol", "atol", "xtol"):
             if not getattr(self, name) >= 0:
@@ -109,10 +111,11 @@ def solve(
     # Only arrays may be traced; a law can hold functions or strings as well.
     arrays, static = eqx.partition(args, eqx.is_array_like)
     arrays = jax.tree.map(jnp.asarray, arrays)
-    elastic = jnp.asarray(False) if elastic is None else jnp.asarray(elastic)
+    always_solved = elastic is None
+    elastic = jnp.asarray(False if elastic is None else elastic)
 
-    def flat_residual(x: jax.Array, packed: tuple) -> jax.Array:
-        arrays, x_elastic, elastic = packed
+    def equations(x: jax.Array, packed: tuple) -> jax.Array:
+        arrays, x_guess, elastic = packed
         r = ravel_pytree(residual(unravel(x), eqx.combine(arrays, static)))[0]
         if r.shape != x.shape:
             raise ValueError(
@@ -120,18 +123,28 @@ def solve(
                 "return one number per unknown"
             )
         # Where the guess is the answer, x = guess is the equation: regular whatever r is.
-        return jnp.where(elastic, x - x_elastic, r)
+        return jnp.where(elastic, x - x_guess, r)
+
+    def differentiable_equations(x: jax.Array, packed: tuple) -> jax.Array:
+        if always_solved:
+            return equations(x, packed)
+        # In reverse mode the residual gets the cotangent 0 where it was not used, and 0 * nan is
+        # nan. There it is a function of constants, and `where` drops what comes back.
+        arrays, x_guess, elastic = packed
+        constant = lambda v: jnp.where(elastic, jax.lax.stop_gradient(v), v)  # noqa: E731
+        unused = (jax.tree.map(constant, arrays), constant(x_guess), elastic)
+        return jnp.where(elastic, x - x_guess, equations(constant(x), unused))
 
     packed = (arrays, x0, elastic)
     if options.tangent == "unrolled":
-        x, result = _iterate_unrolled(flat_residual, x0, packed, options)
+        x, result = _iterate_unrolled(differentiable_equations, x0, packed, options)
     else:
         frozen = jax.lax.stop_gradient(packed)
-        x, result = _iterate(flat_residual, frozen[1], frozen, options)
+        x, result = _iterate(equations, frozen[1], frozen, options)
         if options.tangent == "implicit":
-            x = _attach(flat_residual, x, packed)
+            x = _attach(differentiable_equations, x, packed)
         else:
-            x = _attach_difference((flat_residual, options), x, packed)
+            x = _attach_difference((equations, options), x, packed)
     return unravel(x), result
 
 
@@ -139,7 +152,6 @@ class _Iterate(NamedTuple):
     x: jax.Array
     r: jax.Array
     scaled: jax.Array  # largest row-scaled residual
-    target: jax.Array  # what `scaled` has to reach
     iterations: jax.Array
     done: jax.Array
     code: jax.Array
@@ -154,20 +166,14 @@ def _start(residual: Callable, x: jax.Array, packed: tuple) -> _Iterate:
         LocalStatus.CONVERGED,
         jnp.where(finite, LocalStatus.MAX_ITERATIONS, LocalStatus.NOT_FINITE),
     )
-    zero = jnp.zeros(())
-    return _Iterate(x, r, zero, zero, jnp.int32(0), exact | ~finite, code.astype(jnp.int32))
+    return _Iterate(x, r, jnp.zeros(()), jnp.int32(0), exact | ~finite, code.astype(jnp.int32))
 
 
-def _newton_step(
-    residual: Callable, it: _Iterate, packed: tuple, options: LocalNewton
-) -> _Iterate:
+def _newton_step(residual: Callable, it: _Iterate, packed: tuple, options: LocalNewton) -> _Iterate:
     jacobian = jax.jacfwd(residual)(it.x, packed)
     row_norm = jnp.sum(jnp.abs(jacobian), axis=1)
     row_norm = jnp.where(row_norm > 0, row_norm, 1.0)
     scaled_before = jnp.max(jnp.abs(it.r) / row_norm)
-    target = jnp.where(
-        it.iterations == 0, options.atol + options.rtol * scaled_before, it.target
-    )
     dx = -_linear_solve(jacobian, it.r)
 
     def merit(r: jax.Array) -> jax.Array:
@@ -186,7 +192,7 @@ def _newton_step(
         t, halvings, _ = carry
         return 0.5 * t, halvings + 1, residual(x_ + 0.5 * t * dx_, packed_)
 
-    roundoff = jnp.all(jnp.abs(dx_) <= options.xtol * (jnp.abs(x_) + 1e-3))
+    roundoff = jnp.all(jnp.abs(dx_) <= options.atol + options.xtol * jnp.abs(x_))
     r_full = residual(x_ + dx_, packed_)
     t, _, r_trial = jax.lax.while_loop(
         too_long, halve, (jnp.ones(()), jnp.int32(0), jnp.where(roundoff, 0.0 * r_, r_full))
@@ -196,8 +202,11 @@ def _newton_step(
     r = jnp.where(roundoff, r_full, r_trial)
     scaled = jnp.max(jnp.abs(r) / jax.lax.stop_gradient(row_norm))
 
-    finite = jnp.all(jnp.isfinite(r)) & jnp.all(jnp.isfinite(x))
-    converged = finite & ((scaled <= target) | roundoff)
+    spread = jnp.max(jnp.abs(jacobian) @ jnp.abs(dx) / row_norm)
+    singular = scaled_before < CANCELLATION * spread
+    finite = jnp.all(jnp.isfinite(r)) & jnp.all(jnp.isfinite(x)) & ~singular
+    tolerance = jnp.abs(jacobian) @ (options.atol + options.rtol * jnp.abs(x))
+    converged = finite & (jnp.all(jnp.abs(r) <= tolerance) | roundoff)
     code = jnp.where(
         converged,
         LocalStatus.CONVERGED,
@@ -209,7 +218,6 @@ def _newton_step(
         keep(x, it.x),
         keep(r, it.r),
         keep(scaled, scaled_before),
-        target,
         it.iterations + 1,
         converged | ~finite,
         code,

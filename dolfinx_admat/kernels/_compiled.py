@@ -7,9 +7,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ..implicit._newton import CENTRAL_STEP
-from ..materials import Material
-from ..materials._declare import named_leaves
+from dolfinx_admat.implicit import LocalStatus, Strategy
+from dolfinx_admat.implicit._newton import CENTRAL_STEP
+from dolfinx_admat.materials import Material
+from dolfinx_admat.materials._declare import named_leaves
 
 
 class Compiled:
@@ -21,7 +22,7 @@ class Compiled:
     """
 
     def __init__(
-        self, static: Any, point_names: tuple[str, ...], strategy: str, with_tangent: bool
+        self, static: Any, point_names: tuple[str, ...], strategy: Strategy, with_tangent: bool
     ) -> None:
         self.traces = 0
         self._static = static
@@ -61,9 +62,13 @@ class Compiled:
 
         if self._strategy == "finite_difference":
             _, values = outputs_of(inputs)
-            return *values, central_differences(lambda i: outputs_of(i)[0], inputs)
-        tangent, values = jax.jacfwd(outputs_of, has_aux=True)(inputs)
-        return *values, tangent
+            tangent = central_differences(lambda i: outputs_of(i)[0], inputs)
+        else:
+            tangent, values = jax.jacfwd(outputs_of, has_aux=True)(inputs)
+        outputs, new_state, status = values
+        # E.g. a solve that started at its solution, where the Jacobian is singular.
+        finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(b)) for b in jax.tree.leaves(tangent)]))
+        return outputs, new_state, status.downgraded(~finite, LocalStatus.NOT_FINITE), tangent
 
 
 def central_differences(function: Any, inputs: dict) -> dict:
@@ -100,7 +105,7 @@ _CACHE: dict[Hashable, Compiled] = {}
 
 
 def compiled(
-    static: Any, point_names: tuple[str, ...], strategy: str, with_tangent: bool
+    static: Any, point_names: tuple[str, ...], strategy: Strategy, with_tangent: bool
 ) -> Compiled:
     """The shared compiled function for a law structure."""
     leaves, tree = jax.tree.flatten(static)

@@ -5,7 +5,7 @@ processor's cache and one chunk shape means one compilation for all meshes, rank
 last chunk is padded with copies of its last point.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 import equinox as eqx
 import jax
@@ -13,10 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import MaterialError
-from ..implicit._newton import STRATEGIES
-from ..materials import Material
-from ..materials._declare import as_numbers, named_leaves
+from dolfinx_admat.errors import MaterialError
+from dolfinx_admat.implicit import Strategy
+from dolfinx_admat.implicit._newton import STRATEGIES
+from dolfinx_admat.materials import Material
+from dolfinx_admat.materials._declare import as_numbers, named_leaves
+
 from ._compiled import compiled
 
 Floats = npt.NDArray[np.float64]
@@ -77,7 +79,7 @@ class BatchKernel:
             )
         if chunk_size < 1:
             raise MaterialError(f"BatchKernel: chunk_size must be at least 1; got {chunk_size}")
-        known = named_leaves(material)
+        known = named_leaves(eqx.filter(material, eqx.is_array))
         for name in point_parameters:
             if name not in known:
                 raise MaterialError(
@@ -85,14 +87,21 @@ class BatchKernel:
                 )
         self.chunk_size = chunk_size
         self._names = tuple(sorted(point_parameters))
-        self._strategy = tangent
-        self._arrays, static = eqx.partition(material, eqx.is_array)
+        self._parameter_shapes = {name: jnp.shape(known[name]) for name in self._names}
+        self._arrays, self._static = eqx.partition(material, eqx.is_array)
         self._material = material
         initial = as_numbers(material.initial_state())
+        for name, value in named_leaves(initial).items():
+            if jnp.result_type(value) != jnp.float64:
+                raise MaterialError(
+                    f"{type(material).__name__}: state '{name}' must be a number or an array of "
+                    f"numbers; initial_state() gives {jnp.result_type(value)}"
+                )
         self._state_tree = jax.tree.structure(initial)
         self.state_shapes = {name: jnp.shape(v) for name, v in named_leaves(initial).items()}
         self._functions = {
-            flag: compiled(static, self._names, tangent, flag) for flag in (False, True)
+            flag: compiled(self._static, self._names, cast(Strategy, tangent), flag)
+            for flag in (False, True)
         }
 
     @property
@@ -102,12 +111,13 @@ class BatchKernel:
 
     @material.setter
     def material(self, law: Material) -> None:
-        if jax.tree.structure(law) != jax.tree.structure(self._material):
+        arrays, static = eqx.partition(law, eqx.is_array)
+        if not eqx.tree_equal(static, self._static):
             raise MaterialError(
-                f"BatchKernel: the new law must have the structure of the old one; got "
-                f"{jax.tree.structure(law)}, expected {jax.tree.structure(self._material)}"
+                "BatchKernel: the new law must have the structure of the old one, that is, differ "
+                f"in the values of numbers and arrays only; got {law}, expected {self._material}"
             )
-        self._arrays, self._material = eqx.filter(law, eqx.is_array), law
+        self._arrays, self._material = arrays, law
 
     @property
     def traces(self) -> int:
@@ -164,8 +174,23 @@ class BatchKernel:
             MaterialError: Wrong names, shapes or dtypes; a mistake in the law.
         """
         parameters = {} if parameters is None else parameters
-        points = len(next(iter(inputs.values())))
-        self._check(points, inputs, state, parameters)
+        points = next((len(array) for array in inputs.values()), 0)
+        law = self._material
+        for what, given, shapes in (
+            ("inputs", inputs, law.inputs),
+            ("state", state, self.state_shapes),
+            ("parameters", parameters, self._parameter_shapes),
+            ("new_state", new_state, self.state_shapes),
+        ):
+            self._check(what, given, shapes, points, all_of_them=True)
+        blocks = {
+            (o, i): (*left, *right)
+            for o, left in law.outputs.items()
+            for i, right in law.inputs.items()
+        }
+        width = points if rows is None else None  # with `rows`, as many as the caller likes
+        self._check("outputs", outputs, law.outputs, width, all_of_them=False)
+        self._check("tangent", tangent or {}, blocks, width, all_of_them=False)
         run = self._functions[tangent is not None]
         names = list(self.state_shapes)
         step = np.float64(dt)
@@ -199,27 +224,23 @@ class BatchKernel:
             return part
         return np.concatenate([part, np.broadcast_to(part[-1], (missing, *part.shape[1:]))])
 
-    def _check(self, points: int, inputs: dict, state: dict, parameters: dict) -> None:
+    def _check(
+        self, what: str, given: dict, shapes: dict, points: int | None, all_of_them: bool
+    ) -> None:
+        """Names, dtype and shapes of ``given``; ``points`` None leaves the number of rows open."""
         law = type(self._material).__name__
         if not jax.config.jax_enable_x64:
             raise MaterialError(
                 f"{law}: JAX's float64 is switched off, so results would be float32; remove "
                 'jax.config.update("jax_enable_x64", False) and JAX_ENABLE_X64=0'
             )
-        for what, given, expected in (
-            ("inputs", inputs, dict(self._material.inputs)),
-            ("state", state, self.state_shapes),
-            ("parameters", parameters, dict.fromkeys(self._names)),
-        ):
-            if set(given) != set(expected):
+        if set(given) - set(shapes) or (all_of_them and set(given) != set(shapes)):
+            raise MaterialError(f"{law}: {what} are {sorted(given)}, expected {sorted(shapes)}")
+        for name, array in given.items():
+            dtype, shape = getattr(array, "dtype", type(array).__name__), np.shape(array)
+            full = (shape[0] if points is None and shape else points, *shapes[name])
+            if dtype != np.float64 or shape != full:
                 raise MaterialError(
-                    f"{law}: {what} are {sorted(given)}, expected {sorted(expected)}"
+                    f"{law}: {what} '{name}' must be a float64 array of shape {full}; "
+                    f"got {dtype} of shape {shape}"
                 )
-            for name, shape in expected.items():
-                array = given[name]
-                full = array.shape if shape is None else (points, *shape)
-                if array.shape != full or len(array) != points or array.dtype != np.float64:
-                    raise MaterialError(
-                        f"{law}: {what} '{name}' must be float64 of shape {full}; "
-                        f"got {array.dtype} of shape {array.shape}"
-                    )

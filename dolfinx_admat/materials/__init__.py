@@ -2,9 +2,9 @@
 
 from ._declare import SCALAR as SCALAR
 from ._declare import SYMMETRIC as SYMMETRIC
-from ._declare import Shape as Shape
 from ._declare import TENSOR as TENSOR
 from ._declare import VECTOR as VECTOR
+from ._declare import Shape as Shape
 from .base import ExplicitFiniteStrain as ExplicitFiniteStrain
 from .base import ExplicitLaw as ExplicitLaw
 from .base import ExplicitSmallStrain as ExplicitSmallStrain
@@ -27,6 +27,10 @@ from .point import evaluate_point as evaluate_point
 from .viscoplasticity import PerzynaViscoplasticity as PerzynaViscoplasticity
 
 __all__ = [
+    "SCALAR",
+    "SYMMETRIC",
+    "TENSOR",
+    "VECTOR",
     "ExplicitFiniteStrain",
     "ExplicitLaw",
     "ExplicitSmallStrain",
@@ -44,12 +48,8 @@ __all__ = [
     "Parameters",
     "PerzynaViscoplasticity",
     "PointResult",
-    "SCALAR",
-    "SYMMETRIC",
     "Shape",
     "Step",
-    "TENSOR",
-    "VECTOR",
     "VoceHardening",
     "evaluate_point",
 ]

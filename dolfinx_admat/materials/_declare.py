@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ..errors import MaterialError
+from dolfinx_admat.errors import MaterialError
 
 
 class Shape(tuple):
@@ -40,6 +40,11 @@ def named_leaves(tree: Any) -> dict[str, Any]:
     return {leaf_name(p): leaf for p, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
 
 
+def same_structure(a: Any, b: Any) -> bool:
+    """Whether two pytrees differ in nothing but the values of their leaves."""
+    return bool(jax.tree.structure(a) == jax.tree.structure(b))  # type: ignore[operator]
+
+
 def as_numbers(tree: Any) -> Any:
     """The tree with its numbers and numeric arrays as float64 arrays; the rest unchanged."""
 
@@ -53,6 +58,24 @@ def as_numbers(tree: Any) -> Any:
         return leaf
 
     return jax.tree.map(convert, tree)
+
+
+def as_parameter(value: Any) -> Any:
+    """A field of a law: like ``as_numbers``, and a list of numbers becomes one array."""
+
+    def all_numbers(item: Any) -> bool:
+        if type(item) in (list, tuple):
+            return all(all_numbers(i) for i in item)
+        return not isinstance(item, bool) and (
+            isinstance(item, int | float) or (hasattr(item, "dtype") and jnp.ndim(item) == 0)
+        )
+
+    if type(value) in (list, tuple) and value and all_numbers(value):
+        try:
+            return jnp.asarray(value, dtype=jnp.float64)
+        except ValueError:  # ragged
+            pass
+    return as_numbers(value)
 
 
 def check_outputs(law: str, where: str, outputs: dict, declared: dict) -> dict:
@@ -94,7 +117,7 @@ def check_state(law: str, where: str, new: Any, old: Any) -> Any:
                 f"{law}: state '{name}' changes its shape {where}: got {jnp.shape(leaf)}, "
                 f"expected {jnp.shape(old_leaves[name])} as in initial_state()"
             )
-    if jax.tree.structure(new) != jax.tree.structure(old):
+    if not same_structure(new, old):
         raise MaterialError(
             f"{law}: the state changes its type {where}: got {jax.tree.structure(new)}, "
             f"expected {jax.tree.structure(old)} as in initial_state()"

@@ -1,22 +1,23 @@
 """Turn what JAX says about a mistake in a user's law into a message about that law's line."""
 
+import dataclasses
 import inspect
 import linecache
 import os
+import sys
+import sysconfig
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import equinox
 import jax
-import numpy as np
 
-from ..errors import AdmatError, MaterialError
+from dolfinx_admat.errors import AdmatError, MaterialError
 
 _PACKAGE = os.path.dirname(os.path.dirname(__file__))
 _LIBRARY_LAWS = os.path.dirname(__file__)
-_FOREIGN = tuple(os.path.dirname(m.__file__) + os.sep for m in (jax, np, equinox))
+_STDLIB = sysconfig.get_path("stdlib") + os.sep
 
 _NUMPY = (
     "a numpy (or math) function met a traced value; use the function of the same name in "
@@ -33,7 +34,14 @@ _REMEDIES: list[tuple[type, str, str]] = [
     (
         jax.errors.TracerIntegerConversionError,
         "",
-        "a traced value cannot be a Python index or size; use a constant, or jnp.take",
+        "an array cannot be a Python index, size or range; use a constant (an integer parameter "
+        "stays one when its field is equinox.field(static=True)), or jnp.take",
+    ),
+    (
+        TypeError,
+        "integer",
+        "an array cannot be a Python index, size or range; use a constant (an integer parameter "
+        "stays one when its field is equinox.field(static=True)), or jnp.take",
     ),
     (
         jax.errors.ConcretizationTypeError,
@@ -54,17 +62,25 @@ _REMEDIES: list[tuple[type, str, str]] = [
     ),
     (KeyError, "", "no such name; see the names that initial_state() and `inputs` declare"),
     (
-        equinox.__dict__.get("FrozenInstanceError", ()) or AttributeError,
-        "cannot assign to field",
+        dataclasses.FrozenInstanceError,
+        "",
         "a law cannot change itself; return new state from the update instead",
     ),
 ]
 
 
-def _is_law_frame(filename: str) -> bool:
-    if filename.startswith(_LIBRARY_LAWS):
-        return not os.path.basename(filename).startswith("_")
-    return not filename.startswith((_PACKAGE, *_FOREIGN)) and not filename.startswith("<frozen")
+def _is_law_frame(filename: str, law: Any) -> bool:
+    """Whether the line is the law's, not of a library that it calls."""
+    folder, file = os.path.split(filename)
+    if folder == _LIBRARY_LAWS:
+        return not file.startswith("_") and file not in ("base.py", "point.py")
+    if filename.startswith((_PACKAGE + os.sep, "<frozen")):
+        return False
+    installed = "site-packages" in filename or "dist-packages" in filename
+    if installed or filename.startswith(_STDLIB):
+        own = getattr(sys.modules.get(type(law).__module__), "__file__", None)
+        return own is not None and folder == os.path.dirname(own)
+    return True
 
 
 def where_defined(law: Any, method: str) -> str:
@@ -81,6 +97,9 @@ def where_defined(law: Any, method: str) -> str:
 def explained(law: Any, method: str) -> Iterator[None]:
     """Report an exception of the law's own code at its file and line, with the remedy.
 
+    Under ``jax.disable_jit()``, where one looks for a mistake, exceptions pass unchanged: a
+    post-mortem debugger then stops at the line itself.
+
     Raises:
         MaterialError: Instead of any other exception, which is kept as its cause.
     """
@@ -89,8 +108,10 @@ def explained(law: Any, method: str) -> Iterator[None]:
     except AdmatError:
         raise
     except Exception as error:
+        if jax.config.jax_disable_jit:
+            raise
         frames = [
-            f for f in traceback.extract_tb(error.__traceback__) if _is_law_frame(f.filename)
+            f for f in traceback.extract_tb(error.__traceback__) if _is_law_frame(f.filename, law)
         ]
         if frames:
             f = frames[-1]

@@ -13,16 +13,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..errors import MaterialError
-from ..implicit import LocalNewton, LocalResult, LocalStatus, solve
-from ._declare import SYMMETRIC, TENSOR, Shape, as_numbers, check_outputs, check_state, named_leaves
+from dolfinx_admat.errors import MaterialError
+from dolfinx_admat.implicit import LocalNewton, LocalResult, LocalStatus, Strategy, solve
+
+from ._declare import (
+    SYMMETRIC,
+    TENSOR,
+    Shape,
+    as_parameter,
+    check_outputs,
+    check_state,
+    named_leaves,
+)
 from ._mistakes import explained, where_defined
 
 
 class Parameters(eqx.Module):
     """A group of parameters with behaviour, e.g. a hardening law; part of a material.
 
-    Number fields become float64 arrays.
+    Fields that are numbers, arrays or lists of numbers become float64 arrays; so do those inside
+    other containers. Fields declared with ``equinox.field(static=True)`` stay as they are.
 
     Raises:
         MaterialError: A parameter is NaN.
@@ -33,7 +43,7 @@ class Parameters(eqx.Module):
         # those with an __init__ of their own, which is why the conversion lives here.
         for name, field in self.__dataclass_fields__.items():
             if not field.metadata.get("static", False) and hasattr(self, name):
-                object.__setattr__(self, name, as_numbers(getattr(self, name)))
+                object.__setattr__(self, name, as_parameter(getattr(self, name)))
         for name, leaf in named_leaves(self).items():
             known = isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer)
             if known and bool(np.any(np.isnan(np.asarray(leaf)))):
@@ -66,7 +76,11 @@ class Material(Parameters):
         return {}
 
     def integrate(
-        self, inputs: dict[str, jax.Array], state: Any, dt: jax.Array, tangent: str | None = None
+        self,
+        inputs: dict[str, jax.Array],
+        state: Any,
+        dt: jax.Array,
+        tangent: Strategy | None = None,
     ) -> tuple[dict[str, jax.Array], Any, LocalResult]:
         """Advance one point from t_n to t_{n+1}; what the rest of the library calls.
 
@@ -87,7 +101,8 @@ class Material(Parameters):
     @property
     def _bare(self) -> bool:
         """One input and one output: the user's methods take and return them without a dict."""
-        return isinstance(self, _SmallStrain | _FiniteStrain)
+        single = len(self.inputs) == len(self.outputs) == 1
+        return single and isinstance(self, _SmallStrain | _FiniteStrain)
 
     def _given(self, inputs: dict[str, jax.Array]) -> Any:
         return inputs[next(iter(self.inputs))] if self._bare else dict(inputs)
@@ -97,10 +112,8 @@ class Material(Parameters):
         law, where = type(self).__name__, where_defined(self, method)
         if not (isinstance(value, tuple) and len(value) == 2):
             what = next(iter(self.outputs)) if self._bare else "outputs"
-            raise MaterialError(
-                f"{law}: {method} must return ({what}, state) {where}; "
-                f"got {type(value).__name__}"
-            )
+            got = "one array" if isinstance(value, jax.Array) else type(value).__name__
+            raise MaterialError(f"{law}: {method} must return ({what}, state) {where}; got {got}")
         outputs, new_state = value
         if self._bare:
             if isinstance(outputs, dict):
@@ -139,7 +152,11 @@ class ExplicitLaw(Material):
 
     @final
     def integrate(
-        self, inputs: dict[str, jax.Array], state: Any, dt: jax.Array, tangent: str | None = None
+        self,
+        inputs: dict[str, jax.Array],
+        state: Any,
+        dt: jax.Array,
+        tangent: Strategy | None = None,
     ) -> tuple[dict[str, jax.Array], Any, LocalResult]:
         """See ``Material.integrate``."""
         with explained(self, "update"):
@@ -198,7 +215,11 @@ class ImplicitLaw(Material):
 
     @final
     def integrate(
-        self, inputs: dict[str, jax.Array], state: Any, dt: jax.Array, tangent: str | None = None
+        self,
+        inputs: dict[str, jax.Array],
+        state: Any,
+        dt: jax.Array,
+        tangent: Strategy | None = None,
     ) -> tuple[dict[str, jax.Array], Any, LocalResult]:
         """See ``Material.integrate``."""
         with explained(self, "prepare"):
@@ -216,9 +237,7 @@ class ImplicitLaw(Material):
             return law.residual(x, _copied(prepared))
 
         with explained(self, "residual"):
-            x, result = solve(
-                equations, guess, (self, prepared), elastic=elastic, options=options
-            )
+            x, result = solve(equations, guess, (self, prepared), elastic=elastic, options=options)
         with explained(self, "finish"):
             outputs, new_state = self._returned("finish", self.finish(x, prepared), state)
         return outputs, new_state, _checked(inputs, outputs, new_state, result)
@@ -269,7 +288,11 @@ class Hyperelastic(_FiniteStrain, Material):
 
     @final
     def integrate(
-        self, inputs: dict[str, jax.Array], state: Any, dt: jax.Array, tangent: str | None = None
+        self,
+        inputs: dict[str, jax.Array],
+        state: Any,
+        dt: jax.Array,
+        tangent: Strategy | None = None,
     ) -> tuple[dict[str, jax.Array], Any, LocalResult]:
         """See ``Material.integrate``."""
         F = inputs["deformation_gradient"]

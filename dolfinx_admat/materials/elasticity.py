@@ -20,17 +20,17 @@ class IsotropicElasticity(Parameters):
     nu: jax.Array | float
 
     @property
-    def mu(self) -> jax.Array:
+    def mu(self) -> jax.Array | float:
         """Shear modulus."""
         return self.E / (2.0 * (1.0 + self.nu))
 
     @property
-    def kappa(self) -> jax.Array:
+    def kappa(self) -> jax.Array | float:
         """Bulk modulus."""
         return self.E / (3.0 * (1.0 - 2.0 * self.nu))
 
     @property
-    def lmbda(self) -> jax.Array:
+    def lmbda(self) -> jax.Array | float:
         """First Lame parameter."""
         return self.kappa - 2.0 / 3.0 * self.mu
 

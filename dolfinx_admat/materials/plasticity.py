@@ -9,13 +9,15 @@ dp n, n = 3/2 dev(stress) / s_eq, dp >= 0, f dp = 0.
 Source: J.C. Simo, T.J.R. Hughes, Computational Inelasticity, 1998, boxes 3.1 and 3.2.
 """
 
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from ..tensors import deviator, equivalent_stress
-from .base import ImplicitSmallStrain, Parameters
+from dolfinx_admat.tensors import deviator, equivalent_stress
+
+from .base import ImplicitSmallStrain
 from .elasticity import IsotropicElasticity
 
 
@@ -44,7 +46,7 @@ class Trial(NamedTuple):
 
 
 def flow_direction(stress: jax.Array, equivalent: jax.Array) -> jax.Array:
-    """n = 3/2 dev(stress) / s_eq; Mandel (6,); zero where the stress has no deviator."""
+    """Normal n = 3/2 dev(stress) / s_eq; Mandel (6,); zero where the stress has no deviator."""
     return 1.5 * deviator(stress) / jnp.where(equivalent > 0.0, equivalent, 1.0)
 
 
@@ -53,7 +55,7 @@ class _J2(ImplicitSmallStrain):
 
     E: jax.Array | float
     nu: jax.Array | float
-    hardening: Parameters
+    hardening: Callable[[jax.Array], jax.Array]
 
     @property
     def elasticity(self) -> IsotropicElasticity:
@@ -145,9 +147,7 @@ class J2PlasticityGeneral(_J2):
             "dp": equivalent - self.hardening(trial.p + x["dp"]),
         }
 
-    def finish(
-        self, x: dict[str, jax.Array], trial: Trial
-    ) -> tuple[jax.Array, dict[str, Any]]:
+    def finish(self, x: dict[str, jax.Array], trial: Trial) -> tuple[jax.Array, dict[str, Any]]:
         """Stress and state at t_{n+1}."""
         plastic_strain = trial.plastic_strain + x["flow"]
         return self.elasticity.stress(trial.strain - plastic_strain), {

@@ -1,13 +1,14 @@
 """Evaluate a law at one point: the smallest laboratory, and the way into a debugger."""
 
-from contextlib import nullcontext
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ..errors import MaterialError
-from ..implicit import LocalResult
+from dolfinx_admat.errors import MaterialError
+from dolfinx_admat.implicit import LocalResult
+
 from ._declare import as_numbers, check_state
 from .base import Material
 
@@ -37,7 +38,8 @@ def evaluate_point(
     """Advance one point by one step.
 
     With ``jit=False`` every line of the law runs on concrete numbers, so that ``print``,
-    ``breakpoint()`` and a debugger see values; mistakes are raised as they are.
+    ``breakpoint()`` and a debugger see values, and mistakes are raised as they are. (A residual
+    is called with numbers first; Newton's method then differentiates it by calling it again.)
 
     Args:
         material: The law.
@@ -63,8 +65,15 @@ def evaluate_point(
     law = type(material).__name__
     state = initial if state is None else check_state(law, "(argument `state`)", state, initial)
     step = jnp.asarray(dt, dtype=float)
-    with nullcontext() if jit else jax.disable_jit():
+    if jit:
+        return _integrate(material, inputs, state, step)
+    with jax.disable_jit():
         return PointResult(*material.integrate(inputs, state, step))
+
+
+@eqx.filter_jit
+def _integrate(material: Material, inputs: dict, state: Any, dt: jax.Array) -> PointResult:
+    return PointResult(*material.integrate(inputs, state, dt))
 
 
 def check_inputs(material: Material, inputs: dict[str, Any]) -> dict[str, jax.Array]:

@@ -46,7 +46,7 @@ class PerzynaViscoplasticity(_RadialReturn):
         return jax.lax.stop_gradient(guess)
 
     def residual(self, dp: jax.Array, trial: Trial) -> jax.Array:
-        """dp - dt (<f> / K)^n; ()."""
+        """Backward Euler, dp - dt (<f> / K)^n; ()."""
         f = self._overstress(dp, trial)
         rate = (jnp.where(f > 0.0, f, 0.0) / self.K) ** self.n
         return dp - trial.dt * rate
