@@ -46,9 +46,7 @@ def test_deflection_in_plane_stress(cases):
     F = ufl.inner(material["stress"], plane_stress_strain(v)) * material.dx
     F -= 1.0 / 16.0 * v[1] * ds(1)
     bcs = [fem.dirichletbc(np.zeros(2), fem.locate_dofs_topological(V, 1, left), V)]
-    problem = MaterialProblem(
-        F, u, materials=[material], bcs=bcs, petsc_options_prefix="st_s06_"
-    )
+    problem = MaterialProblem(F, u, materials=[material], bcs=bcs, petsc_options_prefix="st_s06_")
     report = problem.solve()
 
     assert report.iterations == 1  # linear: the tangent is the operator
@@ -57,9 +55,7 @@ def test_deflection_in_plane_stress(cases):
     assert COMM.allreduce(np.max(np.abs(stress[..., 2, 2]), initial=0.0), op=MPI.MAX) < 1e-12
 
     # The middle of the right edge is a node.
-    dofs = fem.locate_dofs_geometrical(
-        V, lambda x: np.isclose(x[0], 48.0) & np.isclose(x[1], 52.0)
-    )
+    dofs = fem.locate_dofs_geometrical(V, lambda x: np.isclose(x[0], 48.0) & np.isclose(x[1], 52.0))
     values = u.x.array.reshape(-1, 2)[dofs, 1]
     deflection = COMM.allreduce(np.max(values, initial=-np.inf), op=MPI.MAX)
     # Measured: 23.96 to 1e-4.
