@@ -87,6 +87,6 @@ def test_cyclic_uniaxial_tension_of_a_cube(Law):
             np.max(np.abs(plastic - row[1] * flow), initial=0.0),
             np.max(np.abs(p - row[2]), initial=0.0),
         ]
-        errors = COMM.allreduce(np.array(errors), op=MPI.MAX)
+        errors = np.array([COMM.allreduce(error, op=MPI.MAX) for error in errors])
         assert (errors < 1e-8 * scale).all(), f"at strain {axial}: {errors / scale}"
         assert problem.reaction(top)[2] == pytest.approx(row[0], abs=1e-8 * scale[0])
