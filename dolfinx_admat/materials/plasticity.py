@@ -92,7 +92,7 @@ class _J2(ImplicitSmallStrain):
 
 
 class _RadialReturn(_J2):
-    """One unknown: the increment dp, because the flow direction is that of the trial stress."""
+    """One equation for the increment dp, as the flow direction is that of the trial stress."""
 
     def guess(self, trial: Trial) -> jax.Array:
         """No plastic flow; ()."""

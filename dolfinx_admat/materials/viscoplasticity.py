@@ -26,27 +26,31 @@ class PerzynaViscoplasticity(_RadialReturn):
     rate_dependent: ClassVar[bool] = True
     symmetric_tangent: ClassVar[bool] = True
 
-    def _overstress(self, dp: jax.Array, trial: Trial) -> jax.Array:
-        mu = self.elasticity.mu
-        return trial.equivalent - 3.0 * mu * dp - self.hardening(trial.p + dp)
+    # The unknown is the overstress, relative to an upper bound of it: a number in (0, 1]. Unlike
+    # dp, it keeps its digits when dt -> infinity (where f -> 0 is a difference of large numbers)
+    # and for large n; and Newton's method converges from 1 monotonically, in a few iterations.
+
+    def _bound(self, trial: Trial) -> jax.Array:
+        """Upper bound of f: f_trial, and that of 3 mu dp <= f_trial; a mere unit, so constant."""
+        f = jnp.maximum(trial.yield_function, 0.0)
+        rate = f / (3.0 * self.elasticity.mu * jnp.maximum(trial.dt, 1e-300))
+        return jax.lax.stop_gradient(jnp.minimum(f, self.K * rate ** (1.0 / self.n)))
+
+    def _increment(self, x: jax.Array, trial: Trial) -> jax.Array:
+        """Plastic increment dp = dt (<f> / K)^n; ()."""
+        f = self._bound(trial) * x
+        return trial.dt * (jnp.where(f > 0.0, f, 0.0) / self.K) ** self.n
 
     def guess(self, trial: Trial) -> jax.Array:
-        """Lower bound of dp, from which Newton converges monotonically; ().
+        """No overstress, or its bound; ()."""
+        return jnp.where(self.elastic(trial), 0.0, 1.0)
 
-        dp <= f_trial / (3 mu) for non-softening laws, so the overstress is at most
-        K (f_trial / (3 mu dt))^(1/n).
-        """
-        slope = 3.0 * self.elasticity.mu
-        f = jnp.maximum(trial.yield_function, 0.0)
-        dt = jnp.maximum(trial.dt, 1e-300)
-        bound = self.K * (f / (slope * dt)) ** (1.0 / self.n)
-        softest = slope + jnp.maximum(jax.grad(self.hardening)(trial.p), 0.0)
-        guess = jnp.maximum(f - bound, 0.0) / softest
-        # Where no flow occurs, the guess is the answer, and its derivative is that of dp = 0.
-        return jax.lax.stop_gradient(guess)
+    def residual(self, x: jax.Array, trial: Trial) -> jax.Array:
+        """f - (s_eq - R) with the stress at t_{n+1}; ()."""
+        dp = self._increment(x, trial)
+        equivalent = trial.equivalent - 3.0 * self.elasticity.mu * dp
+        return self._bound(trial) * x - (equivalent - self.hardening(trial.p + dp))
 
-    def residual(self, dp: jax.Array, trial: Trial) -> jax.Array:
-        """Backward Euler, dp - dt (<f> / K)^n; ()."""
-        f = self._overstress(dp, trial)
-        rate = (jnp.where(f > 0.0, f, 0.0) / self.K) ** self.n
-        return dp - trial.dt * rate
+    def finish(self, x: jax.Array, trial: Trial) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Stress and state at t_{n+1}."""
+        return super().finish(self._increment(x, trial), trial)
