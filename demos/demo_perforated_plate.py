@@ -23,9 +23,9 @@
 import argparse
 from pathlib import Path
 
-import numpy as np
 from mpi4py import MPI  # before dolfinx
 
+import numpy as np
 import ufl
 from dolfinx import fem
 

@@ -16,10 +16,10 @@
 # %%
 from pathlib import Path
 
-import numpy as np
 from mpi4py import MPI  # before dolfinx
 
 import jax.numpy as jnp
+import numpy as np
 import ufl
 from dolfinx import fem, mesh
 
@@ -31,7 +31,6 @@ from dolfinx_admat.fem import (
     deformation_gradient,
     render,
 )
-
 
 # %% [markdown]
 # ## The law: an energy

@@ -14,10 +14,10 @@
 #     mpiexec -n 2 python demos/demo_your_own_law.py
 
 # %%
-import numpy as np
 from mpi4py import MPI  # before dolfinx
 
 import jax.numpy as jnp
+import numpy as np
 import ufl
 from dolfinx import fem, mesh
 

@@ -139,7 +139,7 @@ class BatchKernel:
         """The law's initial state at each point, by name: arrays (points, *shape)."""
         values = named_leaves(as_numbers(self._material.initial_state()))
         return {
-            name: np.ascontiguousarray(np.broadcast_to(v, (points, *np.shape(v))))
+            name: np.array(np.broadcast_to(v, (points, *np.shape(v))), order="C")
             for name, v in values.items()
         }
 
