@@ -4,9 +4,10 @@ import ctypes
 from functools import cache
 from typing import Any
 
+from petsc4py import PETSc
+
 import dolfinx.fem.petsc
 import dolfinx.la.petsc
-from petsc4py import PETSc
 
 ghost_update = dolfinx.la.petsc._ghost_update
 assemble_residual = dolfinx.fem.petsc.assemble_residual

@@ -1,9 +1,10 @@
 """Does this installation compute? A small elastoplastic bar with a known answer, any ranks."""
 
+from mpi4py import MPI
+
 import numpy as np
 import ufl
 from dolfinx import fem, mesh
-from mpi4py import MPI
 
 from ..errors import ConvergenceError
 from ..materials import J2Plasticity, LinearHardening

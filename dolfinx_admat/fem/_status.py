@@ -3,8 +3,9 @@
 import dataclasses
 from typing import Any
 
-import numpy as np
 from mpi4py import MPI
+
+import numpy as np
 
 from ..implicit import LocalStatus
 from ..kernels import StatusBuffers

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from mpi4py import MPI
+
 import numpy as np
 import numpy.typing as npt
 from dolfinx.graph import adjacencylist
@@ -25,7 +27,6 @@ from dolfinx.mesh import (
     create_mesh,
     meshtags_from_entities,
 )
-from mpi4py import MPI
 
 from dolfinx_admat.fem._msh import MshContent, read_msh
 from dolfinx_admat.fem._root import on_root

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, Self
 
+from mpi4py import MPI
+
 import dolfinx
 import numpy as np
 import numpy.typing as npt
 import ufl
 from dolfinx.fem import Expression, Function, functionspace
 from dolfinx.mesh import Mesh
-from mpi4py import MPI
 
 from dolfinx_admat.fem._collective import collectively
 from dolfinx_admat.fem._root import on_root

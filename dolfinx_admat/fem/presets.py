@@ -9,9 +9,10 @@ problems.
 
 from typing import Any
 
+from petsc4py import PETSc
+
 import numpy as np
 from dolfinx import fem, la
-from petsc4py import PETSc
 
 from ..errors import MaterialError
 from ._compat import direct_solver

@@ -4,12 +4,13 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from petsc4py import PETSc
+
 import dolfinx
 import dolfinx.fem.petsc
 import numpy as np
 import numpy.typing as npt
 import ufl
-from petsc4py import PETSc
 
 from ..errors import ConvergenceError, MaterialError
 from . import _compat, presets
@@ -179,8 +180,8 @@ class MaterialProblem:
         self.solver.setFunction(self._residual, self.problem.b)
         self.solver.setJacobian(self._jacobian, self.problem.A, self.problem.P_mat)
         self.solver.setMonitor(lambda snes, it, norm: self._norms.append(norm))
-        # The user's absolute tolerance wins; ours is relative to the largest residual so far,
-        # because a step without any change of load has nothing to be relative to.
+        # The user's absolute tolerance wins. Ours is relative to the largest forces so far: in a
+        # step without any change of load, the first residual is nothing but round-off.
         prefixed = PETSc.Options().hasName(f"{petsc_options_prefix}snes_atol")
         self._own_atol = not (prefixed or "snes_atol" in user)
         self._scale = 0.0
@@ -225,6 +226,7 @@ class MaterialProblem:
                     )
         before = [f.x.array.copy() for f in self._functions]
         self._dt, self._error, self._evaluated = dt, None, None
+        self._scale = max(self._scale, self._force_level())
         try:
             with dolfinx.common.Timer("admat: solve"):
                 starts = self._starts(before, dt)
@@ -371,6 +373,16 @@ class MaterialProblem:
             self._set(start)
             norms.append(self._residual_norm())
         return [continued, now] if norms[1] < 0.5 * norms[0] else [now]
+
+    def _force_level(self) -> float:
+        """Norm of the forces at hand, reactions included: what round-off is relative to."""
+        form = self.problem.F
+        squares = 0.0
+        for one in form if isinstance(form, Sequence) else [form]:
+            vector = dolfinx.fem.assemble_vector(one)
+            vector.scatter_reverse(dolfinx.la.InsertMode.add)
+            squares += dolfinx.la.norm(vector) ** 2
+        return float(np.sqrt(squares))
 
     def _residual_norm(self) -> float:
         """Norm of the residual at u; infinity where it does not exist."""

@@ -57,6 +57,8 @@ class QuadratureMaterial:
 
     Attributes:
         dx: Measure to integrate this material's outputs with.
+        points: Quadrature points on the reference cell; (points, tdim).
+        weights: Quadrature weights; (points,).
         kernel: The batched law.
 
     Raises:
@@ -103,14 +105,14 @@ class QuadratureMaterial:
         self._region = Region(mesh, cells, self._metadata)
         self.dx = self._region.dx
         scalar = self._element(())
-        self._reference_points, self._weights = scalar.custom_quadrature()
-        self.points_per_cell = len(self._weights)
+        self.points, self.weights = scalar.custom_quadrature()
+        self.points_per_cell = len(self.weights)
         options = {"jit_options": jit_options, "entity_maps": entity_maps}
         self._options = options
 
         points = len(self.cells) * self.points_per_cell
         field = lambda value, shape, what: PointField(  # noqa: E731
-            value, shape, what, mesh, self.cells, self._reference_points, **options
+            value, shape, what, mesh, self.cells, self.points, **options
         )
         self._inputs = {
             key: field(vectors[key], (int(np.prod(shape)),), f"{self.name}: input '{key}'")
@@ -212,8 +214,8 @@ class QuadratureMaterial:
         return cell_average(
             self.mesh,
             self.values(name),
-            self._reference_points,
-            self._weights,
+            self.points,
+            self.weights,
             cells=self.cells,
             out=out,
             name=name,
@@ -227,7 +229,7 @@ class QuadratureMaterial:
         """
         values = self.values(name)
         volumes = self._volumes.values().reshape(len(self.cells), self.points_per_cell)
-        local = np.einsum("cq,q,cq...->...", volumes, self._weights, values)
+        local = np.einsum("cq,q,cq...->...", volumes, self.weights, values)
         total = self.mesh.comm.allreduce(np.asarray(local))
         return float(total) if total.shape == () else total
 
@@ -456,7 +458,7 @@ class QuadratureMaterial:
         cell, q = divmod(point, self.points_per_cell)
         local = int(self.cells[cell])
         tdim = self.mesh.topology.dim
-        where = dolfinx.fem.Expression(ufl.SpatialCoordinate(self.mesh), self._reference_points)
+        where = dolfinx.fem.Expression(ufl.SpatialCoordinate(self.mesh), self.points)
         x = where.eval(self.mesh, np.array([local], dtype=np.int32))[0, q]
         return {
             "cell": int(self.mesh.topology.index_map(tdim).local_to_global(np.array([local]))[0]),

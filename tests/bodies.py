@@ -1,0 +1,79 @@
+"""Small problems that several tests share."""
+
+from mpi4py import MPI
+
+import numpy as np
+import ufl
+from dolfinx import fem, mesh
+
+import dolfinx_admat as admat
+from dolfinx_admat.fem import MaterialProblem, QuadratureMaterial, strain
+
+STEEL = {"E": 210e3, "nu": 0.3}
+
+
+def voce():
+    """Steel with Voce hardening, MPa."""
+    return admat.J2Plasticity(**STEEL, hardening=admat.VoceHardening(250.0, 150.0, 40.0, H=500.0))
+
+
+def facets(domain, axis, value):
+    """Boundary facets on a coordinate plane."""
+    fdim = domain.topology.dim - 1
+    return mesh.locate_entities_boundary(domain, fdim, lambda x: np.isclose(x[axis], value))
+
+
+def everything_on_rank_zero(comm, nparts, cell_types, cells):
+    """A mesh partitioner that leaves all other ranks without cells."""
+    from dolfinx.graph import adjacencylist
+
+    count = len(cells[0]) // mesh_vertices(cell_types[0])
+    destinations = np.zeros(count, dtype=np.int32)
+    offsets = np.arange(count + 1, dtype=np.int32)
+    return adjacencylist(destinations, offsets)._cpp_object
+
+
+def mesh_vertices(cell_type):
+    """Vertices of a cell."""
+    return {mesh.CellType.tetrahedron: 4, mesh.CellType.hexahedron: 8}[cell_type]
+
+
+class Cube:
+    """A unit cube, clamped at z = 0, whose top is moved; P2 tetrahedra unless said otherwise."""
+
+    def __init__(
+        self, law=None, n=2, *, degree=2, partitioner=None, solver="direct", cells=None, **options
+    ):
+        self.mesh = mesh.create_unit_cube(MPI.COMM_WORLD, n, n, n, partitioner=partitioner)
+        self.V = fem.functionspace(self.mesh, ("P", 2, (3,)))
+        self.u, self.v = fem.Function(self.V, name="u"), ufl.TestFunction(self.V)
+        self.material = QuadratureMaterial(
+            self.mesh, law or voce(), {"strain": strain(self.u)}, degree=degree, **options
+        )
+        self.F = ufl.inner(self.material["stress"], strain(self.v)) * self.material.dx
+        self.bottom, self.top = facets(self.mesh, 2, 0.0), facets(self.mesh, 2, 1.0)
+        self.moved = fem.Constant(self.mesh, (0.0, 0.0, 0.0))
+        fdim = 2
+        self.bcs = [
+            fem.dirichletbc(
+                np.zeros(3), fem.locate_dofs_topological(self.V, fdim, self.bottom), self.V
+            ),
+            fem.dirichletbc(
+                self.moved, fem.locate_dofs_topological(self.V, fdim, self.top), self.V
+            ),
+        ]
+        self.problem = MaterialProblem(
+            self.F,
+            self.u,
+            materials=[self.material],
+            bcs=self.bcs,
+            petsc_options_prefix="cube_",
+            solver=solver,
+            progress=False,
+        )
+
+    def norm(self):
+        """Euclidean norm of the displacement vector; the same on all ranks."""
+        owned = self.V.dofmap.index_map.size_local * 3
+        local = float(np.sum(self.u.x.array[:owned] ** 2))
+        return float(np.sqrt(self.mesh.comm.allreduce(local)))
