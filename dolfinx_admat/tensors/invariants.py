@@ -1,7 +1,7 @@
 """Invariants of symmetric tensors in Mandel notation, with derivatives that exist at zero."""
 
+import jax
 import jax.numpy as jnp
-from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
@@ -20,8 +20,9 @@ def deviator(a: ArrayLike) -> Float[Array, "6"]:
     return a - (trace(a) / 3.0) * IDENTITY
 
 
+@jax.custom_jvp
 def norm(a: ArrayLike) -> Float[Array, ""]:
-    """Euclidean (Frobenius) norm that can be differentiated at zero.
+    """Euclidean (Frobenius) norm that can be differentiated at zero, any number of times.
 
     At zero the value is 0 and all derivatives are set to 0, the smallest subgradient, in forward
     and in reverse mode; elsewhere value and derivatives are the exact ones, whatever the size of
@@ -34,12 +35,34 @@ def norm(a: ArrayLike) -> Float[Array, ""]:
         Norm; (), units of `a`.
     """
     a = jnp.asarray(a)
-    size = jnp.max(jnp.abs(lax.stop_gradient(a)), initial=0.0)
-    zero = size == 0.0
-    # sqrt has no derivative at zero, and a `where` after it would still give 0 * inf = nan.
-    # So the argument, too, is replaced: by a constant, and therefore with derivative 0.
-    scaled = jnp.where(zero, 1.0, a) / jnp.where(zero, 1.0, size)
+    size = jnp.max(jnp.abs(a), initial=0.0)
+    scaled = a / jnp.where(size == 0.0, 1.0, size)
     return size * jnp.sqrt(jnp.sum(scaled * scaled))
+
+
+@jax.custom_jvp
+def _direction(a: Array) -> Array:
+    """Unit array a / |a|; zero at zero."""
+    size = norm(a)
+    return a / jnp.where(size == 0.0, 1.0, size)
+
+
+# The derivatives are written down, since XLA merges the divisions that AD would stack up:
+# x / |a| / |a| becomes x / |a|^2, which overflows for a tiny a.
+
+
+@norm.defjvp
+def _norm_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    a = jnp.asarray(primals[0])
+    return norm(a), jnp.sum(_direction(a) * tangents[0])
+
+
+@_direction.defjvp
+def _direction_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (a,), (h,) = primals, tangents
+    size, n = norm(a), _direction(a)
+    inverse = jnp.where(size == 0.0, 0.0, 1.0 / jnp.where(size == 0.0, 1.0, size))
+    return n, inverse * (h - n * jnp.sum(n * h))
 
 
 def equivalent_stress(stress: ArrayLike) -> Float[Array, ""]:

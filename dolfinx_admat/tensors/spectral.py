@@ -164,7 +164,7 @@ def _(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 @jax.custom_jvp
 def _first(a: Array, R: Array, c: Differences) -> Array:
     """DF(a) as a 6x6 matrix in the frozen eigenframe, where it is diagonal."""
-    return np.eye(6) * c[1][None, :]
+    return jnp.asarray(np.eye(6)) * c[1][None, :]
 
 
 @_first.defjvp
