@@ -51,6 +51,14 @@ class StatusBuffers(NamedTuple):
         )
 
 
+def _require_float64() -> None:
+    if not jax.config.jax_enable_x64:
+        raise MaterialError(
+            "BatchKernel: JAX's float64 is switched off, so results would be float32; remove "
+            'jax.config.update("jax_enable_x64", False)'
+        )
+
+
 class BatchKernel:
     """Outputs, new state, status and (on request) tangent of many points of one law.
 
@@ -73,6 +81,7 @@ class BatchKernel:
         chunk_size: int = DEFAULT_CHUNK,
         point_parameters: tuple[str, ...] = (),
     ) -> None:
+        _require_float64()
         if tangent not in STRATEGIES:
             raise MaterialError(
                 f"BatchKernel: tangent must be one of {', '.join(STRATEGIES)}; got {tangent!r}"
@@ -174,6 +183,7 @@ class BatchKernel:
             MaterialError: Wrong names, shapes or dtypes; a mistake in the law.
         """
         parameters = {} if parameters is None else parameters
+        _require_float64()
         points = next((len(array) for array in inputs.values()), 0)
         law = self._material
         for what, given, shapes in (
@@ -229,11 +239,6 @@ class BatchKernel:
     ) -> None:
         """Names, dtype and shapes of ``given``; ``points`` None leaves the number of rows open."""
         law = type(self._material).__name__
-        if not jax.config.jax_enable_x64:
-            raise MaterialError(
-                f"{law}: JAX's float64 is switched off, so results would be float32; remove "
-                'jax.config.update("jax_enable_x64", False) and JAX_ENABLE_X64=0'
-            )
         if set(given) - set(shapes) or (all_of_them and set(given) != set(shapes)):
             raise MaterialError(f"{law}: {what} are {sorted(given)}, expected {sorted(shapes)}")
         for name, array in given.items():

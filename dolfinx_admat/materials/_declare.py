@@ -61,7 +61,7 @@ def as_numbers(tree: Any) -> Any:
 
 
 def as_parameter(value: Any) -> Any:
-    """A field of a law: like ``as_numbers``, and a list of numbers becomes one array."""
+    """What a user gave: like ``as_numbers``, and a list of numbers becomes one array."""
 
     def all_numbers(item: Any) -> bool:
         if type(item) in (list, tuple):

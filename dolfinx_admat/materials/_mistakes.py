@@ -56,6 +56,12 @@ _REMEDIES: list[tuple[type, str, str]] = [
     ),
     (TypeError, "only length-1 arrays", _NUMPY),
     (
+        ValueError,
+        "setting an array element",
+        "a numpy array cannot hold traced values; use jax.numpy: jnp.array([...]), or "
+        "`a = a.at[i].set(value)` with a = jnp.zeros(...)",
+    ),
+    (
         jax.errors.UnexpectedTracerError,
         "",
         "a traced value was kept outside the function (self, a global, a list); return it instead",

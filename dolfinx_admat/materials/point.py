@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from dolfinx_admat.errors import MaterialError
 from dolfinx_admat.implicit import LocalResult
 
-from ._declare import as_numbers, check_state
+from ._declare import as_numbers, as_parameter, check_state
 from .base import Material
 
 
@@ -60,7 +60,8 @@ def evaluate_point(
                 f"{type(material).__name__}: inputs must be a dict with {sorted(material.inputs)}"
             )
         inputs = {next(iter(material.inputs)): inputs}
-    inputs = check_inputs(material, as_numbers(inputs))
+    inputs = {name: as_parameter(value) for name, value in inputs.items()}  # lists as well
+    inputs = check_inputs(material, inputs)
     initial = as_numbers(material.initial_state())
     law = type(material).__name__
     state = initial if state is None else check_state(law, "(argument `state`)", state, initial)
