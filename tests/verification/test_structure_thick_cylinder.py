@@ -123,7 +123,7 @@ def test_displacements_up_to_collapse_and_the_limit_load(cases, search):
             if step.prescribed:
                 found.append((cylinder.displacement(2), cylinder.displacement(1)))
 
-    # Measured: within 0.3 % of the table (8x6 elements of another type).
+    # Measured: within 0.3 % of the table, which has 8x6 quadrilaterals.
     assert len(found) == len(levels)
     np.testing.assert_allclose(
         found, [row[1:] for row in case["fem_table"]], rtol=tolerance["u_rel_to_fem_table"]
