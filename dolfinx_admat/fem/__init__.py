@@ -16,7 +16,7 @@ from .output import cell_average as cell_average  # noqa: E402
 from .picture import render as render  # noqa: E402
 from .problem import MaterialProblem as MaterialProblem  # noqa: E402
 from .problem import SolveReport as SolveReport  # noqa: E402
-from .problem import derivative as derivative  # noqa: E402
+from .problem import material_derivative as material_derivative  # noqa: E402
 from .quadrature import QuadratureMaterial as QuadratureMaterial  # noqa: E402
 from .stepping import LoadStep as LoadStep  # noqa: E402
 from .stepping import LoadStepper as LoadStepper  # noqa: E402

@@ -46,3 +46,40 @@ def direct_solver() -> str | None:
         if PETSc.Sys.hasExternalPackage(package):
             return package
     return None
+
+
+class ScopedOptions:
+    """PETSc options under a prefix, in the global database only while they are needed.
+
+    dolfinx leaves its options there (``Options.delValue`` ignores a pushed prefix in petsc4py
+    3.25), so a second problem of the same prefix would inherit them; and multigrid reads its
+    options when it is set up, so deleting them earlier would lose them.
+
+    Args:
+        prefix: Options prefix.
+        defaults: Options that give way to what the database (the command line) has.
+        chosen: Options that win over it.
+    """
+
+    def __init__(self, prefix: str, defaults: dict[str, Any], chosen: dict[str, Any]) -> None:
+        self._database = PETSc.Options()
+        self._values = {prefix + key: value for key, value in chosen.items()}
+        for key, value in defaults.items():
+            if not self._database.hasName(prefix + key):
+                self._values.setdefault(prefix + key, value)
+        self._before: dict[str, str] = {}
+
+    def __enter__(self) -> None:
+        """Put the options into the database."""
+        for name, value in self._values.items():
+            if self._database.hasName(name):
+                self._before[name] = self._database.getString(name)
+            self._database.setValue(name, value)
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the database as it was."""
+        for name in self._values:
+            self._database.delValue(name)
+        for name, value in self._before.items():
+            self._database.setValue(name, value)
+        self._before = {}

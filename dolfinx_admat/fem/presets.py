@@ -23,6 +23,9 @@ PRESETS = ("auto", "direct", "iterative")
 DIRECT_LIMIT_3D = 60_000
 DIRECT_LIMIT_2D = 500_000
 
+#: Line searches in the order in which they are tried.
+LINE_SEARCHES = ("bt", "secant")
+
 # Newton with backtracking survives a load reversal (the full step often does not).
 # stol = 0: a short step is not convergence.
 NEWTON = {

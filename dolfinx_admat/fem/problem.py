@@ -1,7 +1,7 @@
 """The nonlinear problem: materials, residual form, PETSc SNES; nothing moves on failure."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from petsc4py import PETSc
@@ -39,10 +39,18 @@ class SolveReport:
     materials: tuple[UpdateReport, ...]
 
     @property
+    def points(self) -> int:
+        """Quadrature points of all materials."""
+        return sum(m.points for m in self.materials)
+
+    @property
     def active(self) -> int:
         """Points where a local solve was needed (plastic points)."""
         return sum(m.active for m in self.materials)
 
+
+#: Bound on Newton iterations from an extrapolated start: if it was a good one, few are needed.
+EXTRAPOLATED_ITERATIONS = 12
 
 _REASONS = {
     value: name
@@ -55,11 +63,12 @@ _ADVICE = {
     "DIVERGED_LINE_SEARCH": "the line search found no better iterate; take a smaller step",
     "DIVERGED_MAX_IT": "Newton ran out of iterations; take a smaller step or raise snes_max_it",
     "DIVERGED_FUNCTION_DOMAIN": "the residual does not exist there; take a smaller step",
+    "DIVERGED_DTOL": "the residual grew (a limit load, or too large a step); take a smaller step",
     "DIVERGED_FNORM_NAN": "the residual is NaN; look at loads and coefficients",
 }
 
 
-def derivative(
+def material_derivative(
     F: ufl.Form, u: Any, du: Any = None, *, materials: Sequence[QuadratureMaterial]
 ) -> ufl.Form:
     """Derivative of a residual form, through the materials' outputs as well.
@@ -143,12 +152,23 @@ class MaterialProblem:
             preset = presets.choose(solver, spaces)
         if J is None:
             pairs = [
-                [derivative(f, w, materials=self.materials) for w in self._functions] for f in forms
+                [material_derivative(f, w, materials=self.materials) for w in self._functions] for f in forms
             ]
             J = pairs if isinstance(F, Sequence) else pairs[0][0]
         symmetric = all(m.material.symmetric_tangent for m in self.materials)
-        options = {**presets.options(preset, symmetric), **user}
+        self._options = _compat.ScopedOptions(
+            petsc_options_prefix, presets.options(preset, symmetric), user
+        )
         self.preset = preset
+
+        def chosen(name: str) -> bool:  # in code or on the command line; then it wins
+            return name in user or PETSc.Options().hasName(f"{petsc_options_prefix}{name}")
+
+        # Our absolute tolerance is relative to the largest forces so far: in a step without any
+        # change of load, the first residual is nothing but round-off.
+        self._own_atol = not chosen("snes_atol")
+        self._own_line_search = None if chosen("snes_linesearch_type") else presets.LINE_SEARCHES
+
         self.problem = dolfinx.fem.petsc.NonlinearProblem(
             F,
             u,
@@ -157,12 +177,14 @@ class MaterialProblem:
             J=J,
             P=P,
             kind=kind,
-            petsc_options=options,
+            petsc_options=None,
             form_compiler_options=form_compiler_options,
             jit_options=jit_options,
             entity_maps=entity_maps,
         )
         self.solver = self.problem.solver
+        with self._options:
+            self.solver.setFromOptions()
         if len(spaces) == 1 and presets.is_displacement(spaces[0]):
             self.problem.A.setNearNullSpace(presets.rigid_body_modes(spaces[0]))
         blocks = self.problem.b.getAttr("_blocks")
@@ -180,10 +202,6 @@ class MaterialProblem:
         self.solver.setFunction(self._residual, self.problem.b)
         self.solver.setJacobian(self._jacobian, self.problem.A, self.problem.P_mat)
         self.solver.setMonitor(lambda snes, it, norm: self._norms.append(norm))
-        # The user's absolute tolerance wins. Ours is relative to the largest forces so far: in a
-        # step without any change of load, the first residual is nothing but round-off.
-        prefixed = PETSc.Options().hasName(f"{petsc_options_prefix}snes_atol")
-        self._own_atol = not (prefixed or "snes_atol" in user)
         self._scale = 0.0
         self.extrapolate = extrapolate
         self._last: tuple[list[Any], list[Any], float | None] | None = None
@@ -191,7 +209,7 @@ class MaterialProblem:
         self._dt: float | None = None
         self._reports: tuple[UpdateReport, ...] = ()
         self._evaluated: list[npt.NDArray[np.float64]] | None = None
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self.progress = Progress(self.comm, progress)
         self._announce()
 
@@ -229,9 +247,8 @@ class MaterialProblem:
         self._scale = max(self._scale, self._force_level())
         try:
             with dolfinx.common.Timer("admat: solve"):
-                starts = self._starts(before, dt)
-                for start in starts:
-                    if self._newton(start):
+                for attempt in self._attempts(before, dt):
+                    if self._newton(*attempt):
                         break
                 if self._error is not None:
                     raise self._error
@@ -261,7 +278,7 @@ class MaterialProblem:
                 "iterations": report.iterations,
                 "residual": report.residual,
                 "active": report.active,
-                "points": sum(r.points for r in self._reports),
+                "points": report.points,
             }
         )
         return report
@@ -351,28 +368,46 @@ class MaterialProblem:
         for f, value in zip(self._functions, values, strict=True):
             f.x.array[:] = value
 
-    def _starts(
+    def _attempts(
         self, now: list[npt.NDArray[np.float64]], dt: float | None
-    ) -> list[list[npt.NDArray[np.float64]]]:
-        """First iterates to try: u continued with its last velocity where that is better, u.
+    ) -> Iterator[tuple[list[npt.NDArray[np.float64]], str | None, int]]:
+        """What to try in turn: (first iterate, line search, bound on iterations).
+
+        Backtracking is the most robust on load reversals, but can fail in perfect plasticity
+        near a limit load, where the elastic first direction of a step need not reduce |F|; the
+        secant search of F.dx copes there. A line search that the user chose is the only one.
+        """
+        most = self.solver.getTolerances()[3]
+        first, second = (None, None) if self._own_line_search is None else self._own_line_search
+        continued = self._continued(now, dt)
+        if continued is not None:
+            yield continued, first, min(most, EXTRAPOLATED_ITERATIONS)
+        yield now, first, most
+        if second is not None:
+            yield now, second, most
+
+    def _continued(
+        self, now: list[npt.NDArray[np.float64]], dt: float | None
+    ) -> list[npt.NDArray[np.float64]] | None:
+        """U continued with its last velocity, where that is a better start than u; else None.
 
         Where loading goes on, the continued start has a small residual and the tangents of
         plastic points are plastic, which saves most of the line search. After a load reversal
-        its residual is larger than that of u itself, and u is the start.
+        its residual is larger than that of u itself.
         """
         if self._last is None or not self.extrapolate:
-            return [now]
+            return None
         then, change, last_dt = self._last
         moved = not all(np.array_equal(a, b) for a, b in zip(now, then, strict=True))
         if self.comm.allreduce(int(moved)):  # the caller has set u: that is the start
-            return [now]
-        ratio = dt / last_dt if dt and last_dt else 1.0
+            return None
+        ratio = 1.0 if dt is None or not last_dt else dt / last_dt
         continued = [a + ratio * d for a, d in zip(now, change, strict=True)]
         norms = []
         for start in (now, continued):
             self._set(start)
             norms.append(self._residual_norm())
-        return [continued, now] if norms[1] < 0.5 * norms[0] else [now]
+        return continued if norms[1] < 0.5 * norms[0] else None
 
     def _force_level(self) -> float:
         """Norm of the forces at hand, reactions included: what round-off is relative to."""
@@ -395,13 +430,23 @@ class MaterialProblem:
         b.destroy()
         return norm
 
-    def _newton(self, start: list[npt.NDArray[np.float64]]) -> bool:
+    def _newton(
+        self, start: list[npt.NDArray[np.float64]], line_search: str | None, max_it: int
+    ) -> bool:
         """Run SNES from a start; True if it converged with all points sound."""
         self._set(start)
         self._norms = []
         if self._own_atol:
             self.solver.setTolerances(atol=max(1e-10 * self._scale, 1e-50))
-        self.problem.solve()
+        if line_search is not None:
+            self.solver.getLineSearch().setType(line_search)
+        most = self.solver.getTolerances()[3]
+        self.solver.setTolerances(max_it=max_it)
+        try:
+            with self._options:
+                self.problem.solve()
+        finally:
+            self.solver.setTolerances(max_it=most)
         if self._error is not None or self.solver.getConvergedReason() <= 0:
             return False
         # The last residual that a line search computed need not belong to the solution.
@@ -429,7 +474,7 @@ class MaterialProblem:
         dolfinx.fem.petsc.assign(x, self.u)
         try:
             good = self._error is None and self._update_if_moved()
-        except Exception as error:  # the same on all ranks; PETSc must not see it
+        except BaseException as error:  # PETSc must not see it, not even Ctrl-C
             self._error, good = error, False
         if not good:
             _compat.set_domain_error(snes, b)
@@ -442,7 +487,7 @@ class MaterialProblem:
         dolfinx.fem.petsc.assign(x, self.u)
         try:
             self._update_if_moved()
-        except Exception as error:
+        except BaseException as error:
             self._error = error
         with dolfinx.common.Timer("admat: jacobian"):
             _compat.assemble_jacobian(snes, x, A, P, **self._jacobian_context)

@@ -299,7 +299,7 @@ class QuadratureMaterial:
         """Derivative of a form through this material's outputs, with respect to ``u``.
 
         That is the sum over outputs and inputs of dF/d(output) : tangent : d(input)/du[du].
-        Add it to ``ufl.derivative(F, u, du)``; ``fem.derivative`` does both. The tangents are
+        Add it to ``ufl.derivative(F, u, du)``; ``fem.material_derivative`` does both. The tangents are
         those of the last ``update``.
         """
         parts = []

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConvergenceError, MaterialError
-from .problem import MaterialProblem
+from .problem import MaterialProblem, SolveReport
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +18,7 @@ class LoadStep:
         index: Number of the step, from 1.
         time: Time (or load parameter) at its end.
         dt: Its size.
-        iterations: Newton iterations.
+        report: What the solve did.
         prescribed: Whether ``time`` is one of the prescribed times.
         halvings: How often the step was halved before it converged.
     """
@@ -26,7 +26,7 @@ class LoadStep:
     index: int
     time: float
     dt: float
-    iterations: int
+    report: SolveReport
     prescribed: bool
     halvings: int
 
@@ -96,7 +96,7 @@ class LoadStepper:
 
         Raises:
             ConvergenceError: A step of the smallest size failed; displacement, state and load
-                are those of the last accepted step.
+                are those of the last accepted step, at ``error.report["time"]``.
         """
         index = 0
         for target in self._times:
@@ -123,7 +123,7 @@ class LoadStepper:
                     raise ConvergenceError(
                         f"LoadStepper: step from t={self.time:.6g} failed at the smallest size "
                         f"dt={dt:.3g} (min_dt={self._min:.3g}): {error}",
-                        error.report,
+                        {**error.report, "time": self.time, "dt": dt},
                     ) from error
                 self._dt, self._adapted = 0.5 * dt, True
                 halvings += 1
@@ -131,4 +131,4 @@ class LoadStepper:
             self.time = time
             if halvings == 0 and report.iterations <= self._easy:
                 self._dt = min(max(self._dt, dt) * self._growth, self._max)
-            return LoadStep(index, time, dt, report.iterations, hit, halvings)
+            return LoadStep(index, time, dt, report, hit, halvings)

@@ -24,7 +24,7 @@ from dolfinx_admat.fem import (
     LoadStepper,
     MaterialProblem,
     QuadratureMaterial,
-    derivative,
+    material_derivative,
     plane_strain,
     strain,
 )
@@ -304,14 +304,14 @@ def test_plane_strain_equals_a_3d_slice():
 
 
 def test_a_users_own_snes():
-    """update/commit and fem.derivative suffice to drive the law with any solver."""
+    """update/commit and fem.material_derivative suffice to drive the law with any solver."""
     reference = bodies.Cube()
     run_cycle(reference)
 
     cube = bodies.Cube()
     u, law, bcs = cube.u, cube.material, cube.bcs
     F = fem.form(cube.F)
-    J = fem.form(derivative(cube.F, u, materials=[law]))
+    J = fem.form(material_derivative(cube.F, u, materials=[law]))
     A, b = create_matrix(J), create_vector(cube.V)
 
     def residual(snes, x, b):
@@ -432,16 +432,32 @@ def test_progress_line(capsys, monkeypatch):
     )
     cube.moved.value[2] = 0.01
     problem.solve(time=0.5)
-    text = capsys.readouterr().out
-    if MPI.COMM_WORLD.rank > 0:
-        assert text == ""
-        return
-    assert "J2Plasticity" in text and "plastic points" in text
-    columns = text.strip().splitlines()[-1].split()
-    assert columns[:2] == ["1", "0.5"]
-    assert columns[5] == "24"  # all 6 tetrahedra of one cube, 4 points each, are plastic
+    loud = capsys.readouterr().out
     monkeypatch.setenv("ADMAT_QUIET", "1")
     MaterialProblem(
         cube.F, cube.u, materials=[cube.material], bcs=cube.bcs, petsc_options_prefix="quiet_"
     ).solve()
     assert capsys.readouterr().out == ""
+    if MPI.COMM_WORLD.rank > 0:
+        assert loud == ""
+        return
+    assert "J2Plasticity" in loud and "plastic points" in loud
+    columns = loud.strip().splitlines()[-1].split()
+    assert columns[:2] == ["1", "0.5"]
+    assert columns[5] == "24"  # all 6 tetrahedra of one cube, 4 points each, are plastic
+
+
+def test_options_of_one_problem_do_not_leak_into_the_next():
+    database = PETSc.Options()
+    before = database.getAll()
+    cube = bodies.Cube(n=1, solver="iterative")
+    cube.moved.value[2] = 0.001
+    cube.problem.solve()
+    assert database.getAll() == before
+    database["cube_snes_max_it"] = 17  # as from the command line: wins over the preset
+    try:
+        assert bodies.Cube(n=1).problem.solver.getTolerances()[3] == 17
+    finally:
+        database.delValue("cube_snes_max_it")
+    assert bodies.Cube(n=1).problem.solver.getTolerances()[3] == 40
+    assert bodies.Cube(n=1).problem.solver.getKSP().getPC().getType() == "lu"

@@ -88,10 +88,10 @@ def norm(vector):
 
 
 def check_block(F, unknown, direction, materials, dt, h):
-    """|J d - (F(u + h d) - F(u - h d)) / 2h| / |J d|, with J = fem.derivative(F, unknown)."""
+    """|J d - (F(u + h d) - F(u - h d)) / 2h| / |J d|, with J = fem.material_derivative(F, unknown)."""
     residual = fem.form(F)
     # J d, the action on the direction: no matrix, hence also between two spaces.
-    action = fem.form(admat_fem.derivative(F, unknown, direction, materials=materials))
+    action = fem.form(admat_fem.material_derivative(F, unknown, direction, materials=materials))
     base = unknown.x.array.copy()
     for material in materials:
         material.update(dt)
@@ -148,8 +148,8 @@ def test_matrix_is_the_operator_of_the_action():
     material = QuadratureMaterial(V.mesh, law, {"strain": strain(u)}, degree=2)
     F = ufl.inner(material["stress"], strain(v)) * material.dx
     d = interpolated(V, 1.0, 1.1)
-    J = fem.form(admat_fem.derivative(F, u, materials=[material]))
-    action = fem.form(admat_fem.derivative(F, u, d, materials=[material]))
+    J = fem.form(admat_fem.material_derivative(F, u, materials=[material]))
+    action = fem.form(admat_fem.material_derivative(F, u, d, materials=[material]))
     material.update(1.0)
     A = fem.assemble_matrix(J)
     A.scatter_reverse()

@@ -1,0 +1,187 @@
+"""A solve that fails changes nothing and ends alike on all ranks, wherever the failure is."""
+
+from mpi4py import MPI
+
+import bodies
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import dolfinx_admat as admat
+from dolfinx_admat.fem import LoadStepper, MaterialProblem
+
+COMM = MPI.COMM_WORLD
+
+
+class Brittle(admat.ExplicitSmallStrain):
+    """Linear elastic; the result is NaN where the axial strain exceeds a limit."""
+
+    E: float
+    limit: float
+    symmetric_tangent = True
+
+    def initial_state(self):
+        return {"largest": 0.0}
+
+    def update(self, strain, state, dt):
+        stress = admat.IsotropicElasticity(self.E, 0.3).stress(strain)
+        broken = jnp.where(strain[2] > self.limit, jnp.nan, 1.0)
+        return stress * broken, {"largest": jnp.maximum(state["largest"], strain[2])}
+
+
+def brittle_cube(limit_of_one_point):
+    """A cube in which one point, on the last rank that has points, has another limit."""
+    cube = bodies.Cube(n=2)  # for the mesh and its distribution
+    cells = len(cube.material.cells)
+    limit = np.full((cells, 4), 1.0)
+    owners = COMM.allgather(cells > 0)
+    rank = max(r for r, has in enumerate(owners) if has)
+    if rank == COMM.rank:
+        limit[-1, 3] = limit_of_one_point
+    law = Brittle(E=100.0, limit=1.0)
+    return bodies.Cube(law, n=2, parameters={"limit": limit}), rank
+
+
+def snapshot(cube):
+    return {
+        "u": cube.u.x.array.copy(),
+        "stress": cube.material.values("stress"),
+        **{k: v.copy() for k, v in cube.material.state.items()},
+    }
+
+
+def assert_same(a, b):
+    for key, value in a.items():
+        np.testing.assert_array_equal(value, b[key], err_msg=key)
+
+
+def test_one_failing_point_on_one_rank():
+    cube, rank = brittle_cube(0.02)
+    cube.moved.value[2] = 0.01
+    cube.problem.solve()
+    before = snapshot(cube)
+    cube.moved.value[2] = 0.2
+    with pytest.raises(admat.ConvergenceError) as caught:
+        cube.problem.solve()
+    assert_same(before, snapshot(cube))
+    text = str(caught.value)
+    texts = COMM.allgather(text)
+    assert texts == [text] * COMM.size
+    assert "local update failed at 1 of 192 points" in text
+    assert f"rank {rank}, global cell" in text and "NOT_FINITE" in text
+    assert "as they were" in text
+    # The report is enough to repeat the failure at one point, without mesh or MPI.
+    worst = caught.value.report["worst"]
+    assert worst["inputs"]["strain"][2] > 0.02
+    again = admat.evaluate_point(
+        Brittle(**worst["parameters"]), worst["inputs"], worst["state"], dt=0.0
+    )
+    assert int(again.status.code) == admat.LocalStatus.NOT_FINITE
+    # And the problem still works.
+    cube.moved.value[2] = 0.011
+    cube.problem.solve()
+    assert COMM.allreduce(cube.material.values("largest").max(initial=0.0), op=MPI.MAX) > 0.0099
+
+
+def test_the_stepper_halves_rolls_back_and_stops():
+    cube, _ = brittle_cube(0.035)
+    loads = []
+
+    def load(t):
+        loads.append(t)
+        cube.moved.value[2] = 0.1 * t
+
+    stepper = LoadStepper(cube.problem, [1.0], load=load, min_dt=0.02)
+    accepted = []
+    with pytest.raises(admat.ConvergenceError, match="smallest size") as caught:
+        for step in stepper:
+            accepted.append((step.time, step.halvings, snapshot(cube)))
+    assert accepted and accepted[0][1] > 0
+    assert stepper.time == accepted[-1][0] == caught.value.report["time"]
+    assert loads[-1] == stepper.time  # the load is that of the state
+    assert_same(accepted[-1][2], snapshot(cube))
+    assert 0.2 < stepper.time < 0.5
+
+
+def test_divergence_of_newton_restores_everything():
+    cube = bodies.Cube()
+    cube.moved.value[2] = 0.01
+    cube.problem.solve()
+    before = snapshot(cube)
+    problem = MaterialProblem(
+        cube.F,
+        cube.u,
+        materials=[cube.material],
+        bcs=cube.bcs,
+        petsc_options_prefix="short_",
+        petsc_options={"snes_max_it": 1},
+        progress=False,
+    )
+    cube.moved.value[:] = [0.02, 0.0, -0.02]
+    with pytest.raises(admat.ConvergenceError, match="DIVERGED_MAX_IT after 1 Newton iterations"):
+        problem.solve()
+    assert_same(before, snapshot(cube))
+
+
+def test_singular_problem_says_that_the_linear_solver_failed():
+    cube = bodies.Cube(admat.LinearElastic(1.0, 0.3), n=1)
+    problem = MaterialProblem(
+        cube.F,
+        cube.u,
+        materials=[cube.material],
+        bcs=cube.bcs[:1],
+        petsc_options_prefix="weak_",
+        petsc_options={"ksp_type": "cg", "pc_type": "none", "ksp_max_it": 1, "ksp_rtol": 1e-14},
+        progress=False,
+    )
+    cube.u.interpolate(lambda x: np.stack([0.01 * x[2] ** 2, 0 * x[0], 0.02 * x[2] * x[0]]))
+    before = snapshot(cube)
+    with pytest.raises(admat.ConvergenceError, match="DIVERGED_LINEAR_SOLVE"):
+        problem.solve()
+    assert_same(before, snapshot(cube))
+
+
+def test_an_exception_inside_a_residual_evaluation_restores_everything(monkeypatch):
+    cube = bodies.Cube()
+    cube.moved.value[2] = 0.01
+    cube.problem.solve()
+    before = snapshot(cube)
+    calls = []
+    update = type(cube.material.kernel).update
+
+    def broken(self, *args, **options):
+        calls.append(1)
+        if COMM.rank == 0 and len(calls) == 4:
+            raise ValueError("disk full")
+        return update(self, *args, **options)
+
+    monkeypatch.setattr(type(cube.material.kernel), "update", broken)
+    cube.moved.value[2] = 0.02
+    with pytest.raises(ValueError, match="disk full"):
+        cube.problem.solve()
+    monkeypatch.undo()
+    assert_same(before, snapshot(cube))
+    cube.problem.solve()
+
+
+def test_interrupt_restores_everything(monkeypatch):
+    cube = bodies.Cube()
+    cube.moved.value[2] = 0.01
+    cube.problem.solve()
+    before = snapshot(cube)
+    calls = []
+    update = type(cube.material.kernel).update
+
+    def interrupted(self, *args, **options):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return update(self, *args, **options)
+
+    monkeypatch.setattr(type(cube.material.kernel), "update", interrupted)
+    cube.moved.value[2] = 0.02
+    with pytest.raises(KeyboardInterrupt):
+        cube.problem.solve()
+    monkeypatch.undo()
+    assert_same(before, snapshot(cube))
+    cube.problem.solve()
