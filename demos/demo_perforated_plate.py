@@ -144,9 +144,7 @@ if comm.rank == 0:
     import matplotlib.pyplot as plt
 
     table = np.array(curve)
-    np.savetxt(
-        options.output / "force.csv", table, delimiter=",", header="displacement_mm,force_N"
-    )
+    np.savetxt(options.output / "force.csv", table, delimiter=",", header="displacement_mm,force_N")
     figure, axes = plt.subplots(figsize=(5, 3.5), layout="constrained")
     axes.plot(table[:, 0], table[:, 1] / 1e3, ".-")
     axes.set(xlabel="displacement (mm)", ylabel="force (kN)", title="Perforated plate")
@@ -161,7 +159,9 @@ if comm.rank == 0:
 # standard run, to the accuracy of the Newton iteration.
 
 # %%
-balance = problem.reaction(data.facets("pulled"))[0] + problem.reaction(data.facets("symmetry_x"))[0]
+balance = (
+    problem.reaction(data.facets("pulled"))[0] + problem.reaction(data.facets("symmetry_x"))[0]
+)
 plastic_volume = law.integrate("equivalent_plastic_strain")
 peak = max(force for _, force in curve)
 if comm.rank == 0:

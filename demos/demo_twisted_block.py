@@ -14,6 +14,7 @@
 #     mpiexec -n 2 python demos/demo_twisted_block.py
 
 # %%
+import argparse
 from pathlib import Path
 
 from mpi4py import MPI  # before dolfinx
@@ -55,6 +56,11 @@ class Rubber(admat.Hyperelastic):
 # ## Problem
 
 # %%
+here = Path(__file__).resolve().parent
+parser = argparse.ArgumentParser(description="A twisted rubber block.")
+parser.add_argument("--output", type=Path, default=here.parent / "results" / "twisted_block")
+output = parser.parse_args().output
+
 domain = mesh.create_box(
     MPI.COMM_WORLD, [[-0.5, -0.5, 0.0], [0.5, 0.5, 2.0]], [4, 4, 8], mesh.CellType.hexahedron
 )
@@ -95,7 +101,7 @@ log_J = ufl.ln(ufl.det(deformation))
 stored = 0.5 * (ufl.tr(deformation.T * deformation) - 3 - 2 * log_J) + 0.5 * 10.0 * log_J**2
 stored_form = fem.form(stored * law.dx)
 energy = []
-for step in LoadStepper(problem, np.arange(15.0, 121.0, 15.0), load=load):
+for _ in LoadStepper(problem, np.arange(15.0, 121.0, 15.0), load=load):
     energy.append(domain.comm.allreduce(fem.assemble_scalar(stored_form), op=MPI.SUM))
 
 # %% [markdown]
@@ -105,7 +111,6 @@ for step in LoadStepper(problem, np.arange(15.0, 121.0, 15.0), load=load):
 # clamped ends, which cannot warp, make this short bar a few per cent stiffer.
 
 # %%
-output = Path(__file__).resolve().parent.parent / "results" / "twisted_block"
 render(
     output / "twisted_block.png",
     domain,

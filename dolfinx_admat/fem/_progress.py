@@ -17,9 +17,7 @@ class Progress:
         stream: Where to print; default: standard output at the time of printing.
     """
 
-    def __init__(
-        self, comm: MPI.Comm, enabled: bool = True, stream: TextIO | None = None
-    ) -> None:
+    def __init__(self, comm: MPI.Comm, enabled: bool = True, stream: TextIO | None = None) -> None:
         self.enabled = (
             enabled and comm.rank == 0 and os.environ.get("ADMAT_QUIET", "0") in ("", "0")
         )

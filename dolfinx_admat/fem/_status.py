@@ -48,9 +48,7 @@ class UpdateReport:
         )
 
 
-def reduce_status(
-    comm: MPI.Comm, name: str, status: StatusBuffers, describe: Any
-) -> UpdateReport:
+def reduce_status(comm: MPI.Comm, name: str, status: StatusBuffers, describe: Any) -> UpdateReport:
     """Sum a status over ranks. Collective: yes.
 
     Args:

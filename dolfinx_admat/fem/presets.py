@@ -88,7 +88,9 @@ def is_displacement(V: fem.FunctionSpace) -> bool:
 def rigid_body_modes(V: fem.FunctionSpace) -> PETSc.NullSpace:
     """Orthonormal translations and rotations of a vector space. Collective: yes."""
     gdim = V.mesh.geometry.dim
-    x = V.tabulate_dof_coordinates()[: V.dofmap.index_map.size_local + V.dofmap.index_map.num_ghosts]
+    x = V.tabulate_dof_coordinates()[
+        : V.dofmap.index_map.size_local + V.dofmap.index_map.num_ghosts
+    ]
     count = 3 if gdim == 2 else 6
     vectors = [la.vector(V.dofmap.index_map, bs=gdim) for _ in range(count)]
     modes = [vector.array.reshape(-1, gdim) for vector in vectors]

@@ -152,7 +152,8 @@ class MaterialProblem:
             preset = presets.choose(solver, spaces)
         if J is None:
             pairs = [
-                [material_derivative(f, w, materials=self.materials) for w in self._functions] for f in forms
+                [material_derivative(f, w, materials=self.materials) for w in self._functions]
+                for f in forms
             ]
             J = pairs if isinstance(F, Sequence) else pairs[0][0]
         symmetric = all(m.material.symmetric_tangent for m in self.materials)
@@ -322,7 +323,9 @@ class MaterialProblem:
                 facets = tags.find(tag)
             facets = np.asarray(facets, dtype=np.int32)
         form = self.problem.F
-        vector = dolfinx.fem.assemble_vector(form if not isinstance(form, Sequence) else form[block])
+        vector = dolfinx.fem.assemble_vector(
+            form if not isinstance(form, Sequence) else form[block]
+        )
         vector.scatter_reverse(dolfinx.la.InsertMode.add)
         V.mesh.topology.create_connectivity(fdim, V.mesh.topology.dim)
         dofs = dolfinx.fem.locate_dofs_topological(V, fdim, facets)

@@ -107,13 +107,21 @@ class QuadratureMaterial:
         scalar = self._element(())
         self.points, self.weights = scalar.custom_quadrature()
         self.points_per_cell = len(self.weights)
-        options = {"jit_options": jit_options, "entity_maps": entity_maps}
-        self._options = options
 
         points = len(self.cells) * self.points_per_cell
-        field = lambda value, shape, what: PointField(  # noqa: E731
-            value, shape, what, mesh, self.cells, self.points, **options
-        )
+
+        def field(value: Any, shape: tuple[int, ...], what: str) -> PointField:
+            return PointField(
+                value,
+                shape,
+                what,
+                mesh,
+                self.cells,
+                self.points,
+                jit_options=jit_options,
+                entity_maps=entity_maps,
+            )
+
         self._inputs = {
             key: field(vectors[key], (int(np.prod(shape)),), f"{self.name}: input '{key}'")
             for key, shape in material.inputs.items()
@@ -139,7 +147,9 @@ class QuadratureMaterial:
         self._state_n = self.kernel.initial_state(points)
         with collectively(mesh.comm):
             self.kernel.check_law()
-            self._check_names(initial_state or {}, self._state_n, "initial_state: no state variable")
+            self._check_names(
+                initial_state or {}, self._state_n, "initial_state: no state variable"
+            )
         for key, value in (initial_state or {}).items():
             shape = self._state_shape(key)
             given = field(value, ordinary_shape(shape), f"{self.name}: initial_state '{key}'")
@@ -298,8 +308,8 @@ class QuadratureMaterial:
     def derivative(self, F: ufl.Form, u: Any, du: Any) -> ufl.Form:
         """Derivative of a form through this material's outputs, with respect to ``u``.
 
-        That is the sum over outputs and inputs of dF/d(output) : tangent : d(input)/du[du].
-        Add it to ``ufl.derivative(F, u, du)``; ``fem.material_derivative`` does both. The tangents are
+        That is the sum over outputs and inputs of dF/d(output) : tangent : d(input)/du[du]. Add it
+        to ``ufl.derivative(F, u, du)``; ``fem.material_derivative`` does both. The tangents are
         those of the last ``update``.
         """
         parts = []
@@ -481,7 +491,10 @@ class QuadratureMaterial:
         with collectively(self.mesh.comm):
             self._offset = {
                 "strain": initial_strain(
-                    self.name, self.kernel, from_ordinary(stress.values(), (6,)), self._state_n,
+                    self.name,
+                    self.kernel,
+                    from_ordinary(stress.values(), (6,)),
+                    self._state_n,
                     {key: f.values() for key, f in self._parameters.items()},
                 )
             }

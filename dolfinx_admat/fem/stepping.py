@@ -32,7 +32,9 @@ class LoadStep:
 
 
 class LoadStepper:
-    """Solve at prescribed times, cutting steps where Newton fails::
+    """Solve at prescribed times, cutting steps where Newton fails.
+
+    It is used in a plain for-loop::
 
         for step in LoadStepper(problem, [0.5, 1.0], load=set_load):
             print(step.time, problem.reaction(facets))

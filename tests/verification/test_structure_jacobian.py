@@ -88,7 +88,7 @@ def norm(vector):
 
 
 def check_block(F, unknown, direction, materials, dt, h):
-    """|J d - (F(u + h d) - F(u - h d)) / 2h| / |J d|, with J = fem.material_derivative(F, unknown)."""
+    """|J d - (F(u + h d) - F(u - h d)) / 2h| / |J d| with J the material_derivative of F."""
     residual = fem.form(F)
     # J d, the action on the direction: no matrix, hence also between two spaces.
     action = fem.form(admat_fem.material_derivative(F, unknown, direction, materials=materials))
