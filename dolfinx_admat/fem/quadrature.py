@@ -1,10 +1,8 @@
 """A constitutive law at the quadrature points of a mesh: values, history, UFL objects."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
-import basix.ufl
 import dolfinx
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +13,10 @@ from ..kernels import BatchKernel, StatusBuffers
 from ..kernels.batch import DEFAULT_CHUNK
 from ..materials import Material
 from ..materials._declare import named_leaves
+from ._checks import Names, check_arguments, check_form, check_names
 from ._collective import collectively
 from ._regions import Region
+from ._spaces import QuadratureSpace
 from ._status import UpdateReport, reduce_status
 from ._translate import flatten_ufl, from_ordinary, ordinary_shape, to_ordinary, unflatten_ufl
 from .fields import PointField, initial_strain
@@ -89,7 +89,7 @@ class QuadratureMaterial:
         self.dt: float | None = None
         parameters = dict(parameters or {})
         with collectively(mesh.comm):
-            self._check_arguments(material, inputs, degree)
+            check_arguments(self.name, material, inputs, degree)
             self.kernel = BatchKernel(
                 material,
                 tangent=tangent,
@@ -104,10 +104,9 @@ class QuadratureMaterial:
         self._metadata = {"quadrature_degree": degree, "quadrature_scheme": scheme}
         self._region = Region(mesh, cells, self._metadata)
         self.dx = self._region.dx
-        scalar = self._element(())
-        self.points, self.weights = scalar.custom_quadrature()
+        self._space = QuadratureSpace(mesh, degree, scheme, self.cells)
+        self.points, self.weights = self._space.points, self._space.weights
         self.points_per_cell = len(self.weights)
-
         points = len(self.cells) * self.points_per_cell
 
         def field(value: Any, shape: tuple[int, ...], what: str) -> PointField:
@@ -134,8 +133,7 @@ class QuadratureMaterial:
         self._offset: dict[str, Floats] = {}
         detj = abs(ufl.JacobianDeterminant(mesh))
         self._volumes = field(ufl.as_vector([detj]), (1,), "volume")
-        self._outputs = {key: self._function(key, shape) for key, shape in material.outputs.items()}
-        self._rows = self._row_numbers()
+        self._outputs = {key: self._vector(key, shape) for key, shape in material.outputs.items()}
         self._buffers = {
             key: f.x.array.reshape(-1, *material.outputs[key]) for key, f in self._outputs.items()
         }
@@ -147,8 +145,8 @@ class QuadratureMaterial:
         self._state_n = self.kernel.initial_state(points)
         with collectively(mesh.comm):
             self.kernel.check_law()
-            self._check_names(
-                initial_state or {}, self._state_n, "initial_state: no state variable"
+            check_names(
+                self.name, initial_state or {}, self._state_n, "initial_state: no state variable"
             )
         for key, value in (initial_state or {}).items():
             shape = self._state_shape(key)
@@ -180,7 +178,7 @@ class QuadratureMaterial:
         shaped = {key: self._per_cell(value) for key, value in self._state_n.items()}
         for value in shaped.values():
             value.flags.writeable = False
-        return _Names(shaped, f"{self.name}: no state variable")
+        return Names(shaped, f"{self.name}: no state variable")
 
     def __getitem__(self, name: str) -> Any:
         """Output or state variable as an ordinary UFL tensor, for cell integrals with ``dx``.
@@ -190,9 +188,11 @@ class QuadratureMaterial:
         """
         if name in self._outputs:
             return unflatten_ufl(self._outputs[name], self.material.outputs[name])
-        self._check_names([name], {**self._outputs, **self._state}, "no output or state variable")
+        check_names(
+            self.name, [name], {**self._outputs, **self._state}, "no output or state variable"
+        )
         if name not in self._state_functions:
-            self._state_functions[name] = self._function(name, self._state_shape(name))
+            self._state_functions[name] = self._vector(name, self._state_shape(name))
             self._write_state_functions()
         return unflatten_ufl(self._state_functions[name], self._state_shape(name))
 
@@ -205,8 +205,10 @@ class QuadratureMaterial:
         """
         if name in self._buffers:
             shape = self.material.outputs[name]
-            return to_ordinary(self._per_cell(self._buffers[name][self._index()]), shape)
-        self._check_names([name], {**self._outputs, **self._state}, "no output or state variable")
+            return to_ordinary(self._per_cell(self._buffers[name][self._space.rows]), shape)
+        check_names(
+            self.name, [name], {**self._outputs, **self._state}, "no output or state variable"
+        )
         return to_ordinary(self._per_cell(self._state[name]), self._state_shape(name))
 
     def cell_average(
@@ -332,85 +334,23 @@ class QuadratureMaterial:
             MaterialError: A boundary or interior-facet integral, another quadrature rule, or
                 other cells than the material's.
         """
-        mine = {*self._outputs.values(), *self._state_functions.values()}
-        for integral in F.integrals():
-            used = mine & set(ufl.algorithms.extract_coefficients(integral.integrand()))
-            if not used:
-                continue
-            what = f"{self.name}: '{min(f.name for f in used)}'"
-            if integral.integral_type() != "cell":
-                raise MaterialError(
-                    f"{what} is used in a {integral.integral_type()} integral; quadrature-point "
-                    "values exist inside cells only: integrate with the material's own measure dx"
-                )
-            given = integral.metadata()
-            for key, expected in self._metadata.items():
-                default = "default" if key == "quadrature_scheme" else None
-                if given.get(key, default) != expected:
-                    raise MaterialError(
-                        f"{what} is integrated with {key}={given.get(key)!r}, the material has "
-                        f"{expected!r}; integrate with the material's own measure dx"
-                    )
-            if not self._region.covers(integral):
-                raise MaterialError(
-                    f"{what} is integrated over subdomain {integral.subdomain_id()!r}, but the "
-                    "material lives on other cells; integrate with its own measure dx"
-                )
+        check_form(self.name, F, self.functions(), self._metadata, self._region)
+
+    def functions(self) -> set[dolfinx.fem.Function]:
+        """The coefficients behind ``law[name]``: outputs and states in use. Local."""
+        return {*self._outputs.values(), *self._state_functions.values()}
 
     # -- internal -------------------------------------------------------------------------
 
-    def _check_arguments(self, material: Any, inputs: Any, degree: Any) -> None:
-        if not isinstance(material, Material):
-            raise MaterialError(
-                f"QuadratureMaterial: material must be an instance of a Material; got "
-                f"{material!r}" + (" (a class: call it)" if isinstance(material, type) else "")
-            )
-        if not isinstance(degree, int | np.integer) or degree < 0:
-            raise MaterialError(f"{self.name}: degree must be an integer >= 0; got {degree!r}")
-        if not isinstance(inputs, Mapping) or set(inputs) != set(material.inputs):
-            got = sorted(inputs) if isinstance(inputs, Mapping) else type(inputs).__name__
-            raise MaterialError(
-                f"{self.name}: inputs are {got}, the law declares {sorted(material.inputs)}; "
-                "give one UFL expression per declared input"
-            )
-
-    def _check_names(self, given: Any, known: Any, what: str) -> None:
-        for key in given:
-            if key not in known:
-                raise MaterialError(f"{self.name}: {what} '{key}'; there are {sorted(known)}")
-
-    def _element(self, shape: tuple[int, ...]) -> Any:
-        return basix.ufl.quadrature_element(
-            self.mesh.basix_cell(), value_shape=shape, degree=self.degree, scheme=self.scheme
-        )
-
-    def _function(self, name: str, shape: tuple[int, ...]) -> dolfinx.fem.Function:
-        element = self._element((int(np.prod(shape)),))
-        space = dolfinx.fem.functionspace(self.mesh, element)
-        function = dolfinx.fem.Function(space, name=name)
-        function._admat_output = True  # lets MaterialProblem notice a forgotten material
-        return function
+    def _vector(self, name: str, shape: tuple[int, ...]) -> dolfinx.fem.Function:
+        return self._space.function(name, (int(np.prod(shape)),))
 
     def _tangent_function(self, output: str, key: str) -> dolfinx.fem.Function:
         if (output, key) not in self._tangents:
             law = self.material
             size = int(np.prod(law.outputs[output])), int(np.prod(law.inputs[key]))
-            space = dolfinx.fem.functionspace(self.mesh, self._element(size))
-            self._tangents[output, key] = dolfinx.fem.Function(space, name=f"d{output}/d{key}")
+            self._tangents[output, key] = self._space.function(f"d{output}/d{key}", size)
         return self._tangents[output, key]
-
-    def _row_numbers(self) -> npt.NDArray[np.integer] | None:
-        """Row of each point in a quadrature Function; None if the points are simply in order."""
-        function = next(iter(self._outputs.values()))
-        rows = function.function_space.dofmap.list[self.cells].ravel()
-        if np.array_equal(rows, np.arange(len(rows))):
-            return None
-        return rows
-
-    def _index(self) -> Any:
-        if self._rows is not None:
-            return self._rows
-        return slice(0, len(self.cells) * self.points_per_cell)
 
     def _per_cell(self, values: Floats) -> Floats:
         return values.reshape(len(self.cells), self.points_per_cell, *values.shape[1:])
@@ -428,8 +368,9 @@ class QuadratureMaterial:
         return read
 
     def _evaluate(self, dt: float, tangent: bool) -> None:
-        # Without a row map the points come first in the arrays, ghosts behind them.
-        mine = slice(None) if self._rows is not None else self._index()
+        # Slices give views of just our points; scattered rows are left to the kernel.
+        scattered = not isinstance(self._space.rows, slice)
+        mine = slice(None) if scattered else self._space.rows
         law, blocks = self.material, None
         if tangent:
             blocks = {
@@ -453,12 +394,12 @@ class QuadratureMaterial:
                 new_state=self._state,
                 status=self._status,
                 tangent=blocks,
-                rows=self._rows,
+                rows=self._space.rows if scattered else None,
                 parameters=parameters,
             )
 
     def _write_state_functions(self) -> None:
-        index = self._index()
+        index = self._space.rows
         for key, function in self._state_functions.items():
             values = self._state[key].reshape(len(self.cells) * self.points_per_cell, -1)
             size = int(np.prod(self._state_shape(key)))
@@ -498,25 +439,7 @@ class QuadratureMaterial:
                     {key: f.values() for key, f in self._parameters.items()},
                 )
             }
-            index = self._index()
+            index = self._space.rows
             self._buffers["stress"][index] = from_ordinary(stress.values(), (6,))
         for key, buffer in self._buffers.items():
             np.copyto(self._outputs_n[key], buffer)
-
-
-class _Names(Mapping[str, Floats]):
-    """A read-only dict whose KeyError lists the names."""
-
-    def __init__(self, values: dict[str, Floats], what: str) -> None:
-        self._values, self._what = MappingProxyType(values), what
-
-    def __getitem__(self, key: str) -> Floats:
-        if key not in self._values:
-            raise MaterialError(f"{self._what} '{key}'; there are {sorted(self._values)}")
-        return self._values[key]
-
-    def __iter__(self) -> Any:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)

@@ -1,0 +1,99 @@
+"""What can be wrong with the use of a material, in words."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import ufl
+
+from ..errors import MaterialError
+from ..materials import Material
+from ._regions import Region
+
+
+def check_arguments(name: str, material: Any, inputs: Any, degree: Any) -> None:
+    """Check what a QuadratureMaterial is made of. Local.
+
+    Raises:
+        MaterialError: No law, inputs that do not match the declared ones, or a wrong degree.
+    """
+    if not isinstance(material, Material):
+        raise MaterialError(
+            f"QuadratureMaterial: material must be an instance of a Material; got {material!r}"
+            + (" (a class: call it)" if isinstance(material, type) else "")
+        )
+    if not isinstance(degree, int | np.integer) or degree < 0:
+        raise MaterialError(f"{name}: degree must be an integer >= 0; got {degree!r}")
+    if not isinstance(inputs, Mapping) or set(inputs) != set(material.inputs):
+        got = sorted(inputs) if isinstance(inputs, Mapping) else type(inputs).__name__
+        raise MaterialError(
+            f"{name}: inputs are {got}, the law declares {sorted(material.inputs)}; "
+            "give one UFL expression per declared input"
+        )
+
+
+def check_names(name: str, given: Any, known: Any, what: str) -> None:
+    """Raise a MaterialError that lists the known names if a given one is not among them."""
+    for key in given:
+        if key not in known:
+            raise MaterialError(f"{name}: {what} '{key}'; there are {sorted(known)}")
+
+
+def check_form(
+    name: str, F: ufl.Form, functions: set[Any], metadata: Mapping[str, Any], region: Region
+) -> None:
+    """Check that a form integrates some quadrature functions with their material's measure.
+
+    Args:
+        name: Name of the material.
+        F: The form.
+        functions: The material's outputs and state functions.
+        metadata: Its quadrature rule.
+        region: Its cells.
+
+    Raises:
+        MaterialError: A boundary or interior-facet integral, another quadrature rule, or other
+            cells than the material's. Local.
+    """
+    for integral in F.integrals():
+        used = functions & set(ufl.algorithms.extract_coefficients(integral.integrand()))
+        if not used:
+            continue
+        what = f"{name}: '{min(f.name for f in used)}'"
+        if integral.integral_type() != "cell":
+            raise MaterialError(
+                f"{what} is used in a {integral.integral_type()} integral; quadrature-point "
+                "values exist inside cells only: integrate with the material's own measure dx"
+            )
+        given = integral.metadata()
+        for key, expected in metadata.items():
+            default = "default" if key == "quadrature_scheme" else None
+            if given.get(key, default) != expected:
+                raise MaterialError(
+                    f"{what} is integrated with {key}={given.get(key)!r}, the material has "
+                    f"{expected!r}; integrate with the material's own measure dx"
+                )
+        if not region.covers(integral):
+            raise MaterialError(
+                f"{what} is integrated over subdomain {integral.subdomain_id()!r}, but the "
+                "material lives on other cells; integrate with its own measure dx"
+            )
+
+
+class Names(Mapping[str, npt.NDArray[np.float64]]):
+    """A read-only dict of arrays whose KeyError lists the names."""
+
+    def __init__(self, values: dict[str, npt.NDArray[np.float64]], what: str) -> None:
+        self._values, self._what = values, what
+
+    def __getitem__(self, key: str) -> npt.NDArray[np.float64]:
+        if key not in self._values:
+            raise MaterialError(f"{self._what} '{key}'; there are {sorted(self._values)}")
+        return self._values[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)

@@ -1,0 +1,266 @@
+"""Newton's method for a problem with materials: PETSc's SNES, its starts and its failures."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from petsc4py import PETSc
+
+import dolfinx
+import dolfinx.fem.petsc
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import ConvergenceError
+from . import _compat
+from ._status import UpdateReport
+from .quadrature import QuadratureMaterial
+
+Arrays = list[npt.NDArray[np.float64]]
+
+#: Bound on Newton iterations from an extrapolated start: if it was a good one, few are needed.
+EXTRAPOLATED_ITERATIONS = 12
+
+_REASONS = {
+    value: name
+    for name, value in vars(PETSc.SNES.ConvergedReason).items()
+    if isinstance(value, int) and not name.startswith("_")
+}
+_ADVICE = {
+    "DIVERGED_LINEAR_SOLVE": "the linear solver failed (singular matrix, missing boundary "
+    "conditions, or an unsymmetric tangent with CG)",
+    "DIVERGED_LINE_SEARCH": "the line search found no better iterate; take a smaller step",
+    "DIVERGED_MAX_IT": "Newton ran out of iterations; take a smaller step or raise snes_max_it",
+    "DIVERGED_FUNCTION_DOMAIN": "the residual does not exist there; take a smaller step",
+    "DIVERGED_DTOL": "the residual grew (a limit load, or too large a step); take a smaller step",
+    "DIVERGED_FNORM_NAN": "the residual is NaN; look at loads and coefficients",
+}
+
+
+class MaterialSNES:
+    """Drives the SNES of a dolfinx problem whose residual depends on materials.
+
+    Args:
+        problem: The dolfinx problem; its callbacks are replaced.
+        functions: The unknowns.
+        materials: The materials.
+        bcs: Dirichlet conditions.
+        options: The problem's PETSc options.
+        own_atol: Whether the absolute tolerance is ours to choose.
+        line_searches: Line searches to try in turn; empty: the one that is set.
+        extrapolate: Whether to try a start continued from the last step.
+
+    Attributes:
+        norms: Residual norms of the last Newton run.
+        reports: Last update of each material.
+    """
+
+    def __init__(
+        self,
+        problem: dolfinx.fem.petsc.NonlinearProblem,
+        functions: list[dolfinx.fem.Function],
+        materials: Sequence[QuadratureMaterial],
+        bcs: list[Any],
+        options: _compat.ScopedOptions,
+        *,
+        own_atol: bool,
+        line_searches: Sequence[str],
+        extrapolate: bool,
+    ) -> None:
+        self._problem, self._functions, self._materials = problem, functions, tuple(materials)
+        self._options, self._own_atol = options, own_atol
+        self._line_searches, self._extrapolate = tuple(line_searches), extrapolate
+        self._comm = functions[0].function_space.mesh.comm
+        self._u = problem.u
+        self.snes = problem.solver
+        with options:
+            self.snes.setFromOptions()
+        self._residual_context: dict[str, Any] = {
+            "u": problem.u,
+            "residual": problem.F,
+            "jacobian": problem.J,
+            "bcs": bcs,
+        }
+        if (blocks := problem.b.getAttr("_blocks")) is not None:
+            self._residual_context["_blocks"] = blocks
+        self._jacobian_context = {
+            "u": problem.u,
+            "jacobian": problem.J,
+            "preconditioner": problem.preconditioner,
+            "bcs": bcs,
+        }
+        self.snes.setFunction(self._residual, problem.b)
+        self.snes.setJacobian(self._jacobian, problem.A, problem.P_mat)
+        self.snes.setMonitor(lambda snes, it, norm: self.norms.append(norm))
+        self._scale = 0.0
+        self._last: tuple[Arrays, Arrays, float | None] | None = None
+        self._dt: float | None = None
+        self._evaluated: Arrays | None = None
+        self._error: BaseException | None = None
+        self.norms: list[float] = []
+        self.reports: tuple[UpdateReport, ...] = ()
+
+    def solve(self, dt: float | None) -> None:
+        """Find u at the end of the step; on failure u and trial states are left anyhow.
+
+        Args:
+            dt: Step.
+
+        Raises:
+            ConvergenceError: No attempt converged. Collective: yes.
+        """
+        before = [f.x.array.copy() for f in self._functions]
+        self._dt, self._error, self._evaluated = dt, None, None
+        self._scale = max(self._scale, self._force_level())
+        for attempt in self._attempts(before, dt):
+            if self._newton(*attempt):
+                break
+        if self._error is not None:
+            raise self._error
+        if self.snes.getConvergedReason() <= 0 or any(r.failed for r in self.reports):
+            raise ConvergenceError(*self._failure())
+        self._scale = max(self._scale, self.norms[0] if self.norms else 0.0)
+        after = [f.x.array.copy() for f in self._functions]
+        self._last = (after, [a - b for a, b in zip(after, before, strict=True)], dt)
+
+    # -- attempts -------------------------------------------------------------------------
+
+    def _attempts(self, now: Arrays, dt: float | None) -> Iterator[tuple[Arrays, str | None, int]]:
+        """What to try in turn: (first iterate, line search, bound on iterations).
+
+        Backtracking is the most robust on load reversals, but can fail in perfect plasticity
+        near a limit load, where the elastic first direction of a step need not reduce |F|; the
+        secant search of F.dx copes there.
+        """
+        most = self.snes.getTolerances()[3]
+        searches: tuple[str | None, ...] = self._line_searches or (None,)
+        continued = self._continued(now, dt)
+        if continued is not None:
+            yield continued, searches[0], min(most, EXTRAPOLATED_ITERATIONS)
+        for search in searches:
+            yield now, search, most
+
+    def _continued(self, now: Arrays, dt: float | None) -> Arrays | None:
+        """U continued with its last velocity, where that is a better start than u; else None.
+
+        Where loading goes on, the continued start has a small residual and the tangents of
+        plastic points are plastic, which saves most of the line search. After a load reversal
+        its residual is larger than that of u itself.
+        """
+        if self._last is None or not self._extrapolate:
+            return None
+        then, change, last_dt = self._last
+        moved = not all(np.array_equal(a, b) for a, b in zip(now, then, strict=True))
+        if self._comm.allreduce(int(moved)):  # the caller has set u: that is the start
+            return None
+        ratio = 1.0 if dt is None or not last_dt else dt / last_dt
+        continued = [a + ratio * d for a, d in zip(now, change, strict=True)]
+        norms = []
+        for start in (now, continued):
+            self._set(start)
+            norms.append(self._residual_norm())
+        return continued if norms[1] < 0.5 * norms[0] else None
+
+    def _newton(self, start: Arrays, line_search: str | None, max_it: int) -> bool:
+        """Run SNES from a start; True if it converged with all points sound."""
+        self._set(start)
+        self.norms = []
+        if self._own_atol:
+            # Relative to the largest forces so far: in a step without any change of load, the
+            # first residual is nothing but round-off.
+            self.snes.setTolerances(atol=max(1e-10 * self._scale, 1e-50))
+        if line_search is not None:
+            self.snes.getLineSearch().setType(line_search)
+        most = self.snes.getTolerances()[3]
+        self.snes.setTolerances(max_it=max_it)
+        try:
+            with self._options:
+                self._problem.solve()
+        finally:
+            self.snes.setTolerances(max_it=most)
+        if self._error is not None or self.snes.getConvergedReason() <= 0:
+            return False
+        # The last residual that a line search computed need not belong to the solution.
+        return self._update_if_moved()
+
+    def _set(self, values: Arrays) -> None:
+        for f, value in zip(self._functions, values, strict=True):
+            f.x.array[:] = value
+
+    def _force_level(self) -> float:
+        """Norm of the forces at hand, reactions included: what round-off is relative to."""
+        form = self._problem.F
+        squares = 0.0
+        for one in form if isinstance(form, Sequence) else [form]:
+            vector = dolfinx.fem.assemble_vector(one)
+            vector.scatter_reverse(dolfinx.la.InsertMode.add)
+            squares += dolfinx.la.norm(vector) ** 2
+        return float(np.sqrt(squares))
+
+    def _residual_norm(self) -> float:
+        """Norm of the residual at u; infinity where it does not exist."""
+        b = self._problem.b.duplicate()
+        dolfinx.fem.petsc.assign(self._u, self._problem.x)
+        good = self._update()
+        if good:
+            _compat.assemble_residual(self.snes, self._problem.x, b, **self._residual_context)
+        norm = float(b.norm()) if good else float("inf")
+        b.destroy()
+        return norm
+
+    # -- callbacks ------------------------------------------------------------------------
+
+    def _update(self) -> bool:
+        """Update all materials at u; True if all points of all ranks converged."""
+        self._evaluated = [f.x.array.copy() for f in self._functions]
+        self.reports = tuple(m.update(self._dt, on_failure="report") for m in self._materials)
+        return not any(r.failed for r in self.reports)
+
+    def _update_if_moved(self) -> bool:
+        same = self._evaluated is not None and all(
+            np.array_equal(f.x.array, x)
+            for f, x in zip(self._functions, self._evaluated, strict=True)
+        )
+        if self._comm.allreduce(int(same)) == self._comm.size:
+            return not any(r.failed for r in self.reports)
+        return self._update()
+
+    def _residual(self, snes: PETSc.SNES, x: PETSc.Vec, b: PETSc.Vec) -> None:
+        _compat.ghost_update(x, PETSc.InsertMode.INSERT, PETSc.ScatterMode.FORWARD)
+        dolfinx.fem.petsc.assign(x, self._u)
+        try:
+            good = self._error is None and self._update_if_moved()
+        except BaseException as error:  # PETSc must not see it, not even Ctrl-C
+            self._error, good = error, False
+        if not good:
+            _compat.set_domain_error(snes, b)
+            return
+        with dolfinx.common.Timer("admat: residual"):
+            _compat.assemble_residual(snes, x, b, **self._residual_context)
+
+    def _jacobian(self, snes: PETSc.SNES, x: PETSc.Vec, A: PETSc.Mat, P: PETSc.Mat) -> None:
+        _compat.ghost_update(x, PETSc.InsertMode.INSERT, PETSc.ScatterMode.FORWARD)
+        dolfinx.fem.petsc.assign(x, self._u)
+        try:
+            self._update_if_moved()
+        except BaseException as error:
+            self._error = error
+        with dolfinx.common.Timer("admat: jacobian"):
+            _compat.assemble_jacobian(snes, x, A, P, **self._jacobian_context)
+
+    # -- failure --------------------------------------------------------------------------
+
+    def _failure(self) -> tuple[str, dict[str, Any]]:
+        """Message and report of a failed solve; the same on all ranks."""
+        reason = self.snes.getConvergedReason()
+        name = _REASONS.get(reason, str(reason))
+        text = f"solve failed: {name} after {self.snes.getIterationNumber()} Newton iterations"
+        if self.norms:
+            text += f", |F| = {self.norms[-1]:.3e} (started at {self.norms[0]:.3e})"
+        text += f": {_ADVICE.get(name, 'see the PETSc manual on SNESConvergedReason')}."
+        worst = None
+        for report in self.reports:
+            if report.failed:
+                text += f" {report.message}."
+                worst = report.worst
+        text += " Displacement and state are as they were before the solve."
+        return text, {"reason": name, "residuals": list(self.norms), "worst": worst}
