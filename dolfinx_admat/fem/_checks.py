@@ -12,12 +12,18 @@ from ..materials import Material
 from ._regions import Region
 
 
-def check_arguments(name: str, material: Any, inputs: Any, degree: Any) -> None:
+def check_arguments(name: str, mesh: Any, material: Any, inputs: Any, degree: Any) -> None:
     """Check what a QuadratureMaterial is made of. Local.
 
     Raises:
-        MaterialError: No law, inputs that do not match the declared ones, or a wrong degree.
+        MaterialError: A single-precision mesh, no law, inputs that do not match the declared
+            ones, or a wrong degree.
     """
+    if mesh.geometry.x.dtype != np.float64:
+        raise MaterialError(
+            f"{name}: the mesh has {mesh.geometry.x.dtype} coordinates, which would make all "
+            "results single precision; create it with dtype=np.float64"
+        )
     if not isinstance(material, Material):
         raise MaterialError(
             f"QuadratureMaterial: material must be an instance of a Material; got {material!r}"

@@ -8,6 +8,7 @@ from petsc4py import PETSc
 
 import dolfinx
 import dolfinx.fem.petsc
+import jax
 import numpy as np
 import numpy.typing as npt
 import ufl
@@ -315,5 +316,5 @@ class MaterialProblem:
         laws = ", ".join(m.name for m in self.materials)
         self.progress.say(
             f"admat: {laws} | {unknowns} unknowns, {points} points, {self.comm.size} rank"
-            f"{'s' if self.comm.size > 1 else ''} | {self.preset} solver, xla kernels on CPU"
+            f"{'s' if self.comm.size > 1 else ''} | {self.preset} solver, xla kernels on {jax.default_backend()}"
         )

@@ -89,7 +89,7 @@ class QuadratureMaterial:
         self.dt: float | None = None
         parameters = dict(parameters or {})
         with collectively(mesh.comm):
-            check_arguments(self.name, material, inputs, degree)
+            check_arguments(self.name, mesh, material, inputs, degree)
             self.kernel = BatchKernel(
                 material,
                 tangent=tangent,

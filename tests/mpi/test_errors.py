@@ -57,6 +57,15 @@ def test_a_2d_displacement_for_a_3d_law():
     refused("plane strain", lambda: QuadratureMaterial(square, ELASTIC, {"strain": e}, degree=1))
 
 
+def test_single_precision_mesh():
+    domain = mesh.create_unit_cube(COMM, 1, 1, 1, dtype=np.float32)
+    u = fem.Function(fem.functionspace(domain, ("P", 1, (3,))), dtype=np.float32)
+    refused(
+        "the mesh has float32 coordinates",
+        lambda: QuadratureMaterial(domain, ELASTIC, {"strain": strain(u)}, degree=1),
+    )
+
+
 def test_law_degree_and_tangent(cube):
     refused(r"a class: call it", lambda: material(cube, law=admat.J2Plasticity))
     refused("degree must be an integer >= 0; got 2.5", lambda: material(cube, degree=2.5))

@@ -69,6 +69,28 @@ def test_iterative_preset_gives_the_same_answer():
     assert cube.problem.solver.getKSP().getPC().getType() == "gamg"
 
 
+class OneWay(admat.ExplicitSmallStrain):
+    """Elasticity with a pressure that depends on shear: its tangent is not symmetric."""
+
+    E: float
+    slope: float
+
+    def update(self, strain, state, dt):
+        pressure = self.slope * strain[4] * jnp.array([1.0, 1, 1, 0, 0, 0])
+        return admat.IsotropicElasticity(self.E, 0.3).stress(strain) + pressure, state
+
+
+def test_iterative_preset_takes_gmres_for_an_unsymmetric_tangent():
+    answers = []
+    for solver in ("direct", "iterative"):
+        cube = bodies.Cube(OneWay(100.0, 40.0), solver=solver)
+        cube.moved.value[:] = [0.02, 0.0, 0.01]
+        cube.problem.solve()
+        answers.append(cube.norm())
+    assert cube.problem.solver.getKSP().getType() == "gmres"
+    assert answers[1] == pytest.approx(answers[0], rel=1e-7)
+
+
 def test_petsc_options_win_over_the_preset():
     cube = bodies.Cube()
     problem = MaterialProblem(
