@@ -133,6 +133,10 @@ class QuadratureMaterial:
         self._offset: dict[str, Floats] = {}
         detj = abs(ufl.JacobianDeterminant(mesh))
         self._volumes = field(ufl.as_vector([detj]), (1,), "volume")
+        # Compiled now, on all ranks, because a failure is described by one rank alone.
+        self._coordinates = dolfinx.fem.Expression(
+            ufl.SpatialCoordinate(mesh), self.points, jit_options=jit_options
+        )
         self._outputs = {key: self._vector(key, shape) for key, shape in material.outputs.items()}
         self._buffers = {
             key: f.x.array.reshape(-1, *material.outputs[key]) for key, f in self._outputs.items()
@@ -409,8 +413,7 @@ class QuadratureMaterial:
         cell, q = divmod(point, self.points_per_cell)
         local = int(self.cells[cell])
         tdim = self.mesh.topology.dim
-        where = dolfinx.fem.Expression(ufl.SpatialCoordinate(self.mesh), self.points)
-        x = where.eval(self.mesh, np.array([local], dtype=np.int32))[0, q]
+        x = self._coordinates.eval(self.mesh, np.array([local], dtype=np.int32))[0, q]
         return {
             "cell": int(self.mesh.topology.index_map(tdim).local_to_global(np.array([local]))[0]),
             "point": q,
