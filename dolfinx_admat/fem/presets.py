@@ -34,6 +34,8 @@ NEWTON = {
     "snes_rtol": 1e-9,
     "snes_stol": 0.0,
     "snes_max_it": 40,
+    # A step that has to be cut further than this is better retaken with a smaller load.
+    "snes_linesearch_minlambda": 1e-4,
 }
 
 MULTIGRID = {
