@@ -6,6 +6,7 @@ check_environment()  # before anything else: a wrong installation must say so cl
 
 from .kinematics import deformation_gradient as deformation_gradient  # noqa: E402
 from .kinematics import plane_deformation_gradient as plane_deformation_gradient  # noqa: E402
+from .kinematics import plane_gradient as plane_gradient  # noqa: E402
 from .kinematics import plane_strain as plane_strain  # noqa: E402
 from .kinematics import strain as strain  # noqa: E402
 from .mesh_io import MeshData as MeshData  # noqa: E402

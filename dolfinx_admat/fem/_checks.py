@@ -29,14 +29,36 @@ def check_arguments(name: str, mesh: Any, material: Any, inputs: Any, degree: An
             f"QuadratureMaterial: material must be an instance of a Material; got {material!r}"
             + (" (a class: call it)" if isinstance(material, type) else "")
         )
-    if not isinstance(degree, int | np.integer) or degree < 0:
-        raise MaterialError(f"{name}: degree must be an integer >= 0; got {degree!r}")
+    integer = isinstance(degree, int | np.integer) and not isinstance(degree, bool)
+    if not integer or not 0 <= degree <= 30:
+        raise MaterialError(f"{name}: degree must be an integer from 0 to 30; got {degree!r}")
     if not isinstance(inputs, Mapping) or set(inputs) != set(material.inputs):
         got = sorted(inputs) if isinstance(inputs, Mapping) else type(inputs).__name__
         raise MaterialError(
             f"{name}: inputs are {got}, the law declares {sorted(material.inputs)}; "
             "give one UFL expression per declared input"
         )
+
+
+def check_inputs(name: str, mesh: Any, inputs: Mapping[str, Any]) -> None:
+    """Check that the inputs are UFL expressions of functions on this mesh. Local.
+
+    Raises:
+        MaterialError: Something else, a test or trial function, or another mesh.
+    """
+    for key, value in inputs.items():
+        what = f"{name}: input '{key}'"
+        if not isinstance(value, ufl.core.expr.Expr | float | int):
+            raise MaterialError(
+                f"{what} must be a UFL expression of the unknown; got {type(value).__name__}"
+            )
+        if isinstance(value, float | int):
+            continue
+        if ufl.algorithms.extract_arguments(value):
+            raise MaterialError(
+                f"{what} contains a test or trial function; give the expression of the unknown, a "
+                "dolfinx Function"
+            )
 
 
 def check_names(name: str, given: Any, known: Any, what: str) -> None:
@@ -69,8 +91,8 @@ def check_form(
         what = f"{name}: '{min(f.name for f in used)}'"
         if integral.integral_type() != "cell":
             raise MaterialError(
-                f"{what} is used in a {integral.integral_type()} integral; quadrature-point "
-                "values exist inside cells only: integrate with the material's own measure dx"
+                f"{what} is used in a boundary integral ({integral.integral_type()}); values at "
+                "quadrature points exist inside cells only: integrate with the material's own dx"
             )
         given = integral.metadata()
         for key, expected in metadata.items():

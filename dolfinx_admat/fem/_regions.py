@@ -55,6 +55,12 @@ class Region:
                         f"QuadratureMaterial: cells=(tags, id) needs MeshTags of dimension {tdim}; "
                         f"got {type(tags).__name__} of dimension {getattr(tags, 'dim', None)}"
                     )
+                if getattr(tags.topology, "_cpp_object", tags.topology) != (
+                    mesh.topology._cpp_object
+                ):
+                    raise MaterialError(
+                        "QuadratureMaterial: cells=(tags, id): the MeshTags belong to another mesh"
+                    )
                 self.ids = tuple(np.atleast_1d(wanted).astype(int).tolist())
                 found = [tags.find(tag) for tag in self.ids]
             else:

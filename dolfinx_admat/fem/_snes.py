@@ -1,6 +1,8 @@
 """Newton's method for a problem with materials: PETSc's SNES, its starts and its failures."""
 
+import weakref
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from petsc4py import PETSc
@@ -33,6 +35,7 @@ _ADVICE = {
     "DIVERGED_FUNCTION_DOMAIN": "the residual does not exist there; take a smaller step",
     "DIVERGED_DTOL": "the residual grew (a limit load, or too large a step); take a smaller step",
     "DIVERGED_FNORM_NAN": "the residual is NaN; look at loads and coefficients",
+    "DIVERGED_FUNCTION_NANORINF": "the residual is NaN or infinite; look at loads and coefficients",
 }
 
 
@@ -48,6 +51,7 @@ class MaterialSNES:
         own_atol: Whether the absolute tolerance is ours to choose.
         line_searches: Line searches to try in turn; empty: the one that is set.
         extrapolate: Whether to try a start continued from the last step.
+        hint: Added to the message of a failure.
 
     Attributes:
         norms: Residual norms of the last Newton run.
@@ -65,6 +69,7 @@ class MaterialSNES:
         own_atol: bool,
         line_searches: Sequence[str],
         extrapolate: bool,
+        hint: str,
     ) -> None:
         self._problem, self._functions, self._materials = problem, functions, tuple(materials)
         self._options, self._own_atol = options, own_atol
@@ -88,10 +93,15 @@ class MaterialSNES:
             "preconditioner": problem.preconditioner,
             "bcs": bcs,
         }
-        self.snes.setFunction(self._residual, problem.b)
-        self.snes.setJacobian(self._jacobian, problem.A, problem.P_mat)
-        self.snes.setMonitor(lambda snes, it, norm: self.norms.append(norm))
-        self._scale = 0.0
+        # PETSc keeps its callbacks where Python's garbage collector does not look: through strong
+        # references, no problem would ever be freed.
+        me = weakref.proxy(self)
+        self.snes.setFunction(lambda snes, x, b: me._residual(snes, x, b), problem.b)
+        self.snes.setJacobian(
+            lambda snes, x, A, P: me._jacobian(snes, x, A, P), problem.A, problem.P_mat
+        )
+        self.snes.setMonitor(lambda snes, it, norm: me.norms.append(norm))
+        self._hint = hint
         self._last: tuple[Arrays, Arrays, float | None] | None = None
         self._dt: float | None = None
         self._evaluated: Arrays | None = None
@@ -110,7 +120,6 @@ class MaterialSNES:
         """
         before = [f.x.array.copy() for f in self._functions]
         self._dt, self._error, self._evaluated = dt, None, None
-        self._scale = max(self._scale, self._force_level())
         for attempt in self._attempts(before, dt):
             if self._newton(*attempt):
                 break
@@ -118,7 +127,6 @@ class MaterialSNES:
             raise self._error
         if self.snes.getConvergedReason() <= 0 or any(r.failed for r in self.reports):
             raise ConvergenceError(*self._failure())
-        self._scale = max(self._scale, self.norms[0] if self.norms else 0.0)
         after = [f.x.array.copy() for f in self._functions]
         self._last = (after, [a - b for a, b in zip(after, before, strict=True)], dt)
 
@@ -165,9 +173,10 @@ class MaterialSNES:
         self._set(start)
         self.norms = []
         if self._own_atol:
-            # Relative to the largest forces so far: in a step without any change of load, the
-            # first residual is nothing but round-off.
-            self.snes.setTolerances(atol=max(1e-10 * self._scale, 1e-50))
+            # In a step without any change of load the first residual is nothing but round-off of
+            # the forces at hand; five digits above that it counts as zero.
+            level = self._force_level() if self._error is None and self._update_if_moved() else 0.0
+            self.snes.setTolerances(atol=max(1e-11 * level, 1e-50))
         if line_search is not None:
             self.snes.getLineSearch().setType(line_search)
         most = self.snes.getTolerances()[3]
@@ -187,13 +196,20 @@ class MaterialSNES:
             f.x.array[:] = value
 
     def _force_level(self) -> float:
-        """Norm of the forces at hand, reactions included: what round-off is relative to."""
+        """Norm of the forces at hand, internal and external: what round-off is relative to.
+
+        The outputs get a random sign in each cell, so that the internal forces of neighbouring
+        cells do not cancel as they do in equilibrium.
+        """
         form = self._problem.F
         squares = 0.0
-        for one in form if isinstance(form, Sequence) else [form]:
-            vector = dolfinx.fem.assemble_vector(one)
-            vector.scatter_reverse(dolfinx.la.InsertMode.add)
-            squares += dolfinx.la.norm(vector) ** 2
+        with ExitStack() as stack:
+            for material in self._materials:
+                stack.enter_context(material.random_signs())
+            for one in form if isinstance(form, Sequence) else [form]:
+                vector = dolfinx.fem.assemble_vector(one)
+                vector.scatter_reverse(dolfinx.la.InsertMode.add)
+                squares += dolfinx.la.norm(vector) ** 2
         return float(np.sqrt(squares))
 
     def _residual_norm(self) -> float:
@@ -262,5 +278,8 @@ class MaterialSNES:
             if report.failed:
                 text += f" {report.message}."
                 worst = report.worst
+        text += self._hint
+        if self._dt is None and any(r.failed for r in self.reports):
+            text += " No dt was given: a law that reads it needs solve(dt=...)."
         text += " Displacement and state are as they were before the solve."
         return text, {"reason": name, "residuals": list(self.norms), "worst": worst}

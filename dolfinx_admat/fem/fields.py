@@ -133,9 +133,17 @@ def initial_strain(
         wrong |= ~(change <= 1e-12)
     if wrong.any():
         worst = int(np.argmax(wrong))
+        if not np.isfinite(reached[worst]).all():
+            why = "the law returns NaN for dt = 0"
+        elif np.abs(stress[worst] - reached[worst]).max() > 1e-9 * size:
+            why = f"the law cannot return it (it reaches {reached[worst]})"
+        else:
+            why = (
+                "the law's state changes on the way (outside the yield surface, or a law whose "
+                "state follows the strain; use initial_state for that)"
+            )
         raise MaterialError(
             f"{name}: initial_stress is not admissible at {int(wrong.sum())} of {points} points "
-            f"of a rank: the law cannot return it without changing its state (outside the yield "
-            f"surface?); first: Mandel {np.array2string(stress[worst], precision=6)}"
+            f"of a rank: {why}; first: Mandel {np.array2string(stress[worst], precision=6)}"
         )
     return strain

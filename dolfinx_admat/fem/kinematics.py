@@ -40,6 +40,11 @@ def plane_strain(u: Any) -> Any:
     return ufl.sym(_embed(_gradient(u, 2, "plane_strain", "strain")))
 
 
+def plane_gradient(u: Any) -> Any:
+    """Gradient of a 2D displacement in plane strain, e.g. of a test function; UFL (3, 3)."""
+    return _embed(_gradient(u, 2, "plane_gradient", "ufl.grad"))
+
+
 def deformation_gradient(u: Any) -> Any:
     """F = 1 + grad u of a 3D displacement; UFL (3, 3)."""
     gradient = _gradient(u, 3, "deformation_gradient", "deformation_gradient")

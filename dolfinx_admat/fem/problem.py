@@ -69,6 +69,40 @@ def material_derivative(
     return J
 
 
+def _depends(F: ufl.Form, u: Any) -> bool:
+    """Whether a form depends on u other than through the materials' outputs."""
+    w = u[0] if isinstance(u, Sequence) else u
+    change = ufl.algorithms.expand_derivatives(ufl.derivative(F, w))
+    return not change.empty()
+
+
+def _facets(mesh: dolfinx.mesh.Mesh, facets: Any) -> npt.NDArray[np.int32]:
+    """Local facet indices from indices or (MeshTags, tag); MaterialError if they are none."""
+    fdim = mesh.topology.dim - 1
+    if isinstance(facets, tuple) and len(facets) == 2 and hasattr(facets[0], "find"):
+        tags, tag = facets
+        if tags.dim != fdim:
+            raise MaterialError(
+                f"reaction: got MeshTags of dimension {tags.dim}, expected facets ({fdim})"
+            )
+        return np.asarray(tags.find(tag), dtype=np.int32)
+    array = np.asarray(facets)
+    if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
+        raise MaterialError(
+            "reaction: facets must be a 1D array of local facet indices or (MeshTags, tag); got "
+            f"{type(facets).__name__} {array.dtype} of shape {array.shape}"
+        )
+    mesh.topology.create_entities(fdim)
+    known = mesh.topology.index_map(fdim)
+    count = known.size_local + known.num_ghosts
+    if array.size and not (array.min() >= 0 and array.max() < count):
+        raise MaterialError(
+            f"reaction: facets do not exist: got indices from {array.min()} to {array.max()}, a "
+            f"rank has facets 0 to {count - 1}"
+        )
+    return array.astype(np.int32)
+
+
 class MaterialProblem:
     """Find u with F(u; v) = 0 for all v, where F contains outputs of materials.
 
@@ -133,13 +167,23 @@ class MaterialProblem:
         with collectively(self.comm):
             self._check(forms)
             preset = presets.choose(solver, spaces)
+        symmetric = all(m.material.symmetric_tangent for m in self.materials)
+        # Follower loads and the like: what F depends on besides the materials may be unsymmetric.
+        symmetric &= len(forms) == 1 and not _depends(forms[0], u)
+        hint = (
+            ""
+            if J is None or self._has_tangents(J)
+            else (
+                " The given J does not contain the materials' tangents: add them with "
+                "material_derivative(F, u, materials=...)."
+            )
+        )
         if J is None:
             pairs = [
                 [material_derivative(f, w, materials=self.materials) for w in self._functions]
                 for f in forms
             ]
             J = pairs if isinstance(F, Sequence) else pairs[0][0]
-        symmetric = all(m.material.symmetric_tangent for m in self.materials)
         self.preset = preset
 
         def chosen(name: str) -> bool:  # in code or on the command line; then it wins
@@ -171,6 +215,7 @@ class MaterialProblem:
             own_atol=not chosen("snes_atol"),
             line_searches=() if chosen("snes_linesearch_type") else presets.LINE_SEARCHES,
             extrapolate=extrapolate,
+            hint=hint,
         )
         self.progress = Progress(self.comm, progress)
         self._announce()
@@ -203,6 +248,14 @@ class MaterialProblem:
                     raise MaterialError(
                         f"solve: the displacement '{f.name}' contains NaN or infinity before the "
                         "solve; set it to finite values"
+                    )
+            for bc in self.bcs:
+                value = getattr(bc.g, "value", None)
+                value = bc.g.x.array if value is None else value
+                if not np.isfinite(value).all():
+                    raise MaterialError(
+                        "solve: a prescribed boundary value is NaN or infinite; set it to finite "
+                        "values"
                     )
         before = [f.x.array.copy() for f in self._functions]
         try:
@@ -261,19 +314,22 @@ class MaterialProblem:
             Force, (components of u,), units of stress x area; the same on all ranks.
 
         Raises:
-            MaterialError: The tags are not facet tags.
+            MaterialError: Not facets of the mesh, no such block, or a mixed-element space, in
+                which forces and other quantities would be added up.
         """
-        V = self._functions[block].function_space
-        fdim = V.mesh.topology.dim - 1
         with collectively(self.comm):
-            if isinstance(facets, tuple):
-                tags, tag = facets
-                if tags.dim != fdim:
-                    raise MaterialError(
-                        f"reaction: got MeshTags of dimension {tags.dim}, expected facets ({fdim})"
-                    )
-                facets = tags.find(tag)
-            facets = np.asarray(facets, dtype=np.int32)
+            if block not in range(len(self._functions)):
+                raise MaterialError(
+                    f"reaction: block={block!r}, but there are {len(self._functions)} unknowns"
+                )
+            V = self._functions[block].function_space
+            fdim = V.mesh.topology.dim - 1
+            if V.num_sub_spaces not in (0, V.dofmap.bs):
+                raise MaterialError(
+                    "reaction: u is in a mixed-element space; give F and u as lists of blocks, and "
+                    "reaction the block of the displacement"
+                )
+            facets = _facets(V.mesh, facets)
         form = self.problem.F
         vector = dolfinx.fem.assemble_vector(
             form if not isinstance(form, Sequence) else form[block]
@@ -307,6 +363,26 @@ class MaterialProblem:
                         "`materials`; pass all materials"
                     )
 
+        data: list[Any] = []
+        for form in forms:
+            for integral in form.integrals():
+                given = integral.subdomain_data()
+                if integral.integral_type() == "cell" and given is not None:
+                    data += [given] if not any(given is d for d in data) else []
+        if len(data) > 1:
+            raise MaterialError(
+                "MaterialProblem: the cell integrals of F use different subdomain data (cell tags "
+                "and cell arrays, or several tags), which dolfinx cannot combine; give every "
+                "material its cells as (tags, id) of one and the same MeshTags, and use it in all "
+                "other measures dx as well"
+            )
+
+    def _has_tangents(self, J: Any) -> bool:
+        forms = J if isinstance(J, ufl.Form) else [f for row in J for f in row if f is not None]
+        forms = [forms] if isinstance(forms, ufl.Form) else forms
+        used = {c for form in forms for c in form.coefficients()}
+        return all(used & set(m._tangents.values()) for m in self.materials)
+
     def _announce(self) -> None:
         unknowns = sum(
             f.function_space.dofmap.index_map.size_global * f.function_space.dofmap.index_map_bs
@@ -316,5 +392,6 @@ class MaterialProblem:
         laws = ", ".join(m.name for m in self.materials)
         self.progress.say(
             f"admat: {laws} | {unknowns} unknowns, {points} points, {self.comm.size} rank"
-            f"{'s' if self.comm.size > 1 else ''} | {self.preset} solver, xla kernels on {jax.default_backend()}"
+            f"{'s' if self.comm.size > 1 else ''} | {self.preset} solver, xla kernels on "
+            f"{jax.default_backend()}"
         )

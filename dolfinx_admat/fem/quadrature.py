@@ -1,6 +1,7 @@
 """A constitutive law at the quadrature points of a mesh: values, history, UFL objects."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import dolfinx
@@ -13,7 +14,7 @@ from ..kernels import BatchKernel, StatusBuffers
 from ..kernels.batch import DEFAULT_CHUNK
 from ..materials import Material
 from ..materials._declare import named_leaves
-from ._checks import Names, check_arguments, check_form, check_names
+from ._checks import Names, check_arguments, check_form, check_inputs, check_names
 from ._collective import collectively
 from ._regions import Region
 from ._spaces import QuadratureSpace
@@ -48,7 +49,7 @@ class QuadratureMaterial:
             array or UFL. The law sees strain + strain0, where strain0 is the strain at which it
             returns this stress at the initial state; its yield function therefore sees the
             initial stress, and equilibrium with the loads is up to the caller.
-        tangent: ``"implicit"``, ``"unrolled"`` or ``"finite_difference"``.
+        tangent: ``"implicit"``, ``"unrolled"`` or ``"finite_difference"``; None: as the law says.
         chunk_size: Points per compiled call.
         scheme: Quadrature scheme of basix.
         name: Name in messages; default: the law's class.
@@ -77,7 +78,7 @@ class QuadratureMaterial:
         parameters: Mapping[str, Any] | None = None,
         initial_state: Mapping[str, Any] | None = None,
         initial_stress: Any = None,
-        tangent: str = "implicit",
+        tangent: str | None = None,
         chunk_size: int = DEFAULT_CHUNK,
         scheme: str = "default",
         name: str | None = None,
@@ -96,6 +97,7 @@ class QuadratureMaterial:
                 chunk_size=chunk_size,
                 point_parameters=tuple(parameters),
             )
+            check_inputs(self.name, mesh, inputs)
             vectors = {
                 key: flatten_ufl(inputs[key], shape, f"{self.name}: input '{key}'")
                 for key, shape in material.inputs.items()
@@ -109,6 +111,7 @@ class QuadratureMaterial:
         self.points_per_cell = len(self.weights)
         points = len(self.cells) * self.points_per_cell
 
+        # Also for values that are set later.
         def field(value: Any, shape: tuple[int, ...], what: str) -> PointField:
             return PointField(
                 value,
@@ -121,6 +124,7 @@ class QuadratureMaterial:
                 entity_maps=entity_maps,
             )
 
+        self._field = field
         self._inputs = {
             key: field(vectors[key], (int(np.prod(shape)),), f"{self.name}: input '{key}'")
             for key, shape in material.inputs.items()
@@ -269,9 +273,10 @@ class QuadratureMaterial:
                 untouched, call ``revert`` to restore the outputs as well.
             MaterialError: Negative or missing dt, NaN parameters.
         """
-        self.check_step(dt)
         with dolfinx.common.Timer("admat: material"), collectively(self.mesh.comm):
-            self._evaluate(0.0 if dt is None else float(dt), tangent)
+            self.check_step(dt)
+            # Without a step, a law that reads it after all gets NaN: a failure, not a guess.
+            self._evaluate(float("nan") if dt is None else float(dt), tangent)
         self.dt = dt
         self._write_state_functions()
         report = reduce_status(self.mesh.comm, self.name, self._status, self._describe_point)
@@ -294,20 +299,46 @@ class QuadratureMaterial:
             np.copyto(buffer, self._outputs_n[key])
         self._write_state_functions()
 
+    def set_state(self, name: str, value: Any) -> None:
+        """Set a state variable, at t_n and as trial value; for restarts and remapping.
+
+        Args:
+            name: State variable.
+            value: As in ``initial_state``: number, array, Function or UFL, ordinary tensors.
+
+        Raises:
+            MaterialError: No such variable, or a wrong shape.
+        """
+        with collectively(self.mesh.comm):
+            check_names(self.name, [name], self._state_n, "no state variable")
+        shape = self._state_shape(name)
+        given = self._field(value, ordinary_shape(shape), f"{self.name}: state '{name}'")
+        self._state_n[name][:] = from_ordinary(given.values(), shape)
+        np.copyto(self._state[name], self._state_n[name])
+        self._write_state_functions()
+
+    @contextmanager
+    def random_signs(self) -> Iterator[None]:
+        """Within this context, the outputs have a random sign in each cell. Local."""
+        saved = {key: buffer.copy() for key, buffer in self._buffers.items()}
+        signs = np.random.default_rng(0).choice([-1.0, 1.0], len(self.cells))
+        signs = np.repeat(signs, self.points_per_cell)
+        try:
+            for buffer in self._buffers.values():
+                mine = buffer[self._space.rows]
+                buffer[self._space.rows] = mine * signs.reshape(-1, *(1,) * (mine.ndim - 1))
+            yield
+        finally:
+            for key, buffer in self._buffers.items():
+                np.copyto(buffer, saved[key])
+
     def check_step(self, dt: float | None) -> None:
         """Check a step size. Local; the same on all ranks if ``dt`` is.
 
         Raises:
             MaterialError: dt is negative, NaN, or missing for a rate-dependent law.
         """
-        if dt is None:
-            if self.material.rate_dependent:
-                raise MaterialError(
-                    f"{self.name}: a rate-dependent law needs the step size; got dt=None, "
-                    "call solve(dt=...) or update(dt=...)"
-                )
-        elif not (np.isscalar(dt) and np.isfinite(dt) and dt >= 0):
-            raise MaterialError(f"{self.name}: dt must be a finite number >= 0; got {dt!r}")
+        self.material.check_step(dt, self.name)
 
     # -- UFL ------------------------------------------------------------------------------
 

@@ -72,15 +72,19 @@ class LoadStepper:
         growth: float = 2.0,
         easy_iterations: int = 8,
     ) -> None:
-        grid = np.concatenate([[start], np.atleast_1d(np.asarray(times, dtype=float))])
-        gaps = np.diff(grid)
-        if len(gaps) == 0 or not (gaps > 0).all():
+        try:
+            grid = np.concatenate([[start], np.atleast_1d(np.asarray(times, dtype=float))])
+            gaps = np.diff(grid)
+        except (TypeError, ValueError):
+            gaps = np.zeros(0)
+        if len(gaps) == 0 or not (np.isfinite(gaps) & (gaps > 0)).all():
             raise MaterialError(
-                f"LoadStepper: times must increase and lie after start={start}; got {list(times)}"
+                f"LoadStepper: times must increase and lie after start={start!r}, a finite number "
+                f"or a list of them; got {times!r}"
             )
         for name, size in (("initial_dt", initial_dt), ("min_dt", min_dt), ("max_dt", max_dt)):
-            if size is not None and not size > 0:
-                raise MaterialError(f"LoadStepper: {name} must be positive; got {size}")
+            if size is not None and not (isinstance(size, float | int | np.number) and size > 0):
+                raise MaterialError(f"LoadStepper: {name} must be positive; got {size!r}")
         if not growth >= 1:
             raise MaterialError(f"LoadStepper: growth must be at least 1; got {growth}")
         self.problem = problem

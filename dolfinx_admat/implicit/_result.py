@@ -32,7 +32,8 @@ _MESSAGES = {
         "try a smaller step, or look for sqrt, log or division at zero in the law"
     ),
     LocalStatus.INADMISSIBLE: (
-        "the input is inadmissible (det F <= 0); try a smaller step or a finer mesh"
+        "the input or the result is inadmissible (det F <= 0, negative plastic flow, a yield "
+        "stress softened below zero, ...); try a smaller step"
     ),
 }
 

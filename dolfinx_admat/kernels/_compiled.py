@@ -22,7 +22,11 @@ class Compiled:
     """
 
     def __init__(
-        self, static: Any, point_names: tuple[str, ...], strategy: Strategy, with_tangent: bool
+        self,
+        static: Any,
+        point_names: tuple[str, ...],
+        strategy: Strategy | None,
+        with_tangent: bool,
     ) -> None:
         self.traces = 0
         self._static = static
@@ -105,11 +109,12 @@ _CACHE: dict[Hashable, Compiled] = {}
 
 
 def compiled(
-    static: Any, point_names: tuple[str, ...], strategy: Strategy, with_tangent: bool
+    static: Any, point_names: tuple[str, ...], strategy: Strategy | None, with_tangent: bool
 ) -> Compiled:
     """The shared compiled function for a law structure."""
     leaves, tree = jax.tree.flatten(static)
-    key = (tree, tuple(leaves), point_names, strategy, with_tangent)
+    # The types as well: 1, 1.0 and True are equal, but a law may treat them differently.
+    key = (tree, tuple((type(x), x) for x in leaves), point_names, strategy, with_tangent)
     try:
         found = _CACHE.get(key)
     except TypeError:  # an unhashable static leaf: a function of its own

@@ -17,7 +17,7 @@ from dolfinx_admat.errors import MaterialError
 from dolfinx_admat.implicit import Strategy
 from dolfinx_admat.implicit._newton import STRATEGIES
 from dolfinx_admat.materials import Material
-from dolfinx_admat.materials._declare import as_numbers, named_leaves
+from dolfinx_admat.materials._declare import as_numbers, named_leaves, require_float64
 
 from ._compiled import compiled
 
@@ -51,12 +51,15 @@ class StatusBuffers(NamedTuple):
         )
 
 
-def _require_float64() -> None:
-    if not jax.config.jax_enable_x64:
-        raise MaterialError(
-            "BatchKernel: JAX's float64 is switched off, so results would be float32; remove "
-            'jax.config.update("jax_enable_x64", False)'
-        )
+def _checked_values(material: Material) -> Material:
+    """The law with all numbers in float64, also where they were put in by ``tree_at``."""
+    material = as_numbers(material)
+    for name, leaf in named_leaves(material).items():
+        if isinstance(leaf, jax.Array) and bool(jnp.any(jnp.isnan(leaf))):
+            raise MaterialError(
+                f"{type(material).__name__}: parameter '{name}' is NaN; give a finite number"
+            )
+    return material
 
 
 class BatchKernel:
@@ -65,7 +68,8 @@ class BatchKernel:
     Args:
         material: The law. A law of the same structure may be assigned to ``material`` later,
             e.g. with new parameter values, without recompilation.
-        tangent: ``"implicit"``, ``"unrolled"`` or ``"finite_difference"``.
+        tangent: ``"implicit"``, ``"unrolled"`` or ``"finite_difference"`` (of the whole update);
+            None: what the law's own ``solver`` says.
         chunk_size: Points per compiled call.
         point_parameters: Names (dotted paths) of parameters that vary from point to point.
 
@@ -77,17 +81,18 @@ class BatchKernel:
         self,
         material: Material,
         *,
-        tangent: str = "implicit",
+        tangent: str | None = None,
         chunk_size: int = DEFAULT_CHUNK,
         point_parameters: tuple[str, ...] = (),
     ) -> None:
-        _require_float64()
-        if tangent not in STRATEGIES:
+        require_float64()
+        if tangent is not None and tangent not in STRATEGIES:
             raise MaterialError(
                 f"BatchKernel: tangent must be one of {', '.join(STRATEGIES)}; got {tangent!r}"
             )
         if chunk_size < 1:
             raise MaterialError(f"BatchKernel: chunk_size must be at least 1; got {chunk_size}")
+        material = _checked_values(material)
         known = named_leaves(eqx.filter(material, eqx.is_array))
         for name in point_parameters:
             if name not in known:
@@ -109,7 +114,7 @@ class BatchKernel:
         self._state_tree = jax.tree.structure(initial)
         self.state_shapes = {name: jnp.shape(v) for name, v in named_leaves(initial).items()}
         self._functions = {
-            flag: compiled(self._static, self._names, cast(Strategy, tangent), flag)
+            flag: compiled(self._static, self._names, cast(Strategy | None, tangent), flag)
             for flag in (False, True)
         }
 
@@ -120,8 +125,11 @@ class BatchKernel:
 
     @material.setter
     def material(self, law: Material) -> None:
+        law = _checked_values(law)
         arrays, static = eqx.partition(law, eqx.is_array)
-        if not eqx.tree_equal(static, self._static):
+        shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(arrays)]
+        same = shapes == [jnp.shape(leaf) for leaf in jax.tree.leaves(self._arrays)]
+        if not (same and eqx.tree_equal(static, self._static)):
             raise MaterialError(
                 "BatchKernel: the new law must have the structure of the old one, that is, differ "
                 f"in the values of numbers and arrays only; got {law}, expected {self._material}"
@@ -183,7 +191,7 @@ class BatchKernel:
             MaterialError: Wrong names, shapes or dtypes; a mistake in the law.
         """
         parameters = {} if parameters is None else parameters
-        _require_float64()
+        require_float64()
         points = next((len(array) for array in inputs.values()), 0)
         law = self._material
         for what, given, shapes in (
@@ -200,6 +208,12 @@ class BatchKernel:
         }
         width = points if rows is None else None  # with `rows`, as many as the caller likes
         self._check("outputs", outputs, law.outputs, width, all_of_them=False)
+        for field, array in zip(status._fields, status, strict=True):
+            if np.shape(array) != (points,):
+                raise MaterialError(
+                    f"{type(law).__name__}: status '{field}' must have shape {(points,)}; "
+                    f"got {np.shape(array)}"
+                )
         self._check("tangent", tangent or {}, blocks, width, all_of_them=False)
         run = self._functions[tangent is not None]
         names = list(self.state_shapes)
@@ -207,7 +221,7 @@ class BatchKernel:
         for start in range(0, points, self.chunk_size):
             stop = min(start + self.chunk_size, points)
             piece = slice(start, stop)
-            out, new, result, blocks = run(
+            out, new, result, derivatives = run(
                 self._arrays,
                 {name: self._chunk(parameters[name], piece) for name in self._names},
                 {name: self._chunk(inputs[name], piece) for name in self._material.inputs},
@@ -221,7 +235,7 @@ class BatchKernel:
             for name, buffer in outputs.items():
                 buffer[where] = np.asarray(out[name])[:size]
             for (o, i), buffer in ({} if tangent is None else tangent).items():
-                buffer[where] = np.asarray(blocks[o][i])[:size]
+                buffer[where] = np.asarray(derivatives[o][i])[:size]
             for name, leaf in zip(names, jax.tree.leaves(new), strict=True):
                 new_state[name][piece] = np.asarray(leaf)[:size]
             for target, values in zip(status, result, strict=True):

@@ -123,3 +123,12 @@ def check_state(law: str, where: str, new: Any, old: Any) -> Any:
             f"expected {jax.tree.structure(old)} as in initial_state()"
         )
     return new
+
+
+def require_float64() -> None:
+    """Raise a MaterialError if somebody has switched JAX back to float32."""
+    if not jax.config.jax_enable_x64:
+        raise MaterialError(
+            "JAX's float64 is switched off, so results would be float32; remove "
+            'jax.config.update("jax_enable_x64", False)'
+        )

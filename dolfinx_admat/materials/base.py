@@ -6,6 +6,7 @@ arrays, so that a new value neither recompiles nor loses its gradient. All metho
 """
 
 import dataclasses
+import difflib
 from typing import Any, ClassVar, NamedTuple, final
 
 import equinox as eqx
@@ -41,7 +42,8 @@ class Parameters(eqx.Module):
     def __check_init__(self) -> None:
         # Equinox freezes the instance before this hook; it runs for every subclass, also for
         # those with an __init__ of their own, which is why the conversion lives here.
-        for name, field in self.__dataclass_fields__.items():
+        for field in dataclasses.fields(self):
+            name = field.name
             if not field.metadata.get("static", False) and hasattr(self, name):
                 object.__setattr__(self, name, as_parameter(getattr(self, name)))
         for name, leaf in named_leaves(self).items():
@@ -70,6 +72,43 @@ class Material(Parameters):
     rate_dependent: ClassVar[bool] = False
     symmetric_tangent: ClassVar[bool] = False
     state_kinds: ClassVar[dict[str, Shape]] = {}
+    _to_write: ClassVar[tuple[str, ...]] = ()
+
+    def __check_init__(self) -> None:
+        for method in self._to_write:
+            if getattr(type(self), method) in _UNWRITTEN:
+                law = type(self).__name__
+                own = [name for name in vars(type(self)) if not name.startswith("_")]
+                close = difflib.get_close_matches(method, own, n=1)
+                raise MaterialError(
+                    f"{law}: the method `{method}` is missing"
+                    + (f" (`{close[0]}` looks like it)" if close else "")
+                    + f"; this kind of law needs {', '.join(self._to_write)}"
+                )
+
+    def check_step(self, dt: float | None, name: str | None = None) -> None:
+        """Check a step size.
+
+        Args:
+            dt: Step, units of time; None where the law does not read it.
+            name: Name in the message; default: the law's class.
+
+        Raises:
+            MaterialError: dt is negative, NaN, or missing for a rate-dependent law.
+        """
+        name = type(self).__name__ if name is None else name
+        if dt is None:
+            if self.rate_dependent:
+                raise MaterialError(
+                    f"{name}: a rate-dependent law needs the step size; got dt=None, give dt=..."
+                )
+            return
+        try:
+            good = np.ndim(dt) == 0 and not isinstance(dt, bool | str) and 0 <= float(dt) < np.inf
+        except TypeError:  # e.g. a complex number
+            good = False
+        if not good:
+            raise MaterialError(f"{name}: dt must be a finite number >= 0; got {dt!r}")
 
     def initial_state(self) -> Any:
         """State of a virgin point: a pytree (usually a dict) of numbers and arrays."""
@@ -146,6 +185,8 @@ def _checked(inputs: dict, outputs: Any, state: Any, result: LocalResult) -> Loc
 class ExplicitLaw(Material):
     """A law with a closed-form update: write ``update``."""
 
+    _to_write: ClassVar[tuple[str, ...]] = ("update",)
+
     def update(self, inputs: Any, state: Any, dt: jax.Array) -> tuple[Any, Any]:
         """Return ``(outputs, state)`` at t_{n+1}; both dicts as declared."""
         raise NotImplementedError
@@ -191,6 +232,7 @@ class ImplicitLaw(Material):
         solver: Tolerances of the local Newton solve; compile-time constants.
     """
 
+    _to_write: ClassVar[tuple[str, ...]] = ("guess", "residual", "finish")
     solver: LocalNewton = eqx.field(static=True, default=LocalNewton(), kw_only=True)
 
     def prepare(self, inputs: Any, state: Any, dt: jax.Array) -> Any:
@@ -212,6 +254,13 @@ class ImplicitLaw(Material):
     def elastic(self, prepared: Any) -> jax.Array | bool | None:
         """True where ``guess`` already is the answer; None: no such test, always solve."""
         return None
+
+    def admissible(self, outputs: Any, state: Any, prepared: Any) -> jax.Array | bool:
+        """False where the equations are solved by something that the law does not mean.
+
+        For example a negative plastic multiplier. Such a point is reported as inadmissible.
+        """
+        return True
 
     @final
     def integrate(
@@ -240,6 +289,9 @@ class ImplicitLaw(Material):
             x, result = solve(equations, guess, (self, prepared), elastic=elastic, options=options)
         with explained(self, "finish"):
             outputs, new_state = self._returned("finish", self.finish(x, prepared), state)
+        with explained(self, "admissible"):
+            meant = self.admissible(outputs, new_state, prepared)
+        result = result.downgraded(~jnp.asarray(meant), LocalStatus.INADMISSIBLE)
         return outputs, new_state, _checked(inputs, outputs, new_state, result)
 
 
@@ -280,6 +332,7 @@ class Hyperelastic(_FiniteStrain, Material):
     det F <= 0 are reported as inadmissible.
     """
 
+    _to_write: ClassVar[tuple[str, ...]] = ("energy",)
     symmetric_tangent: ClassVar[bool] = True
 
     def energy(self, deformation_gradient: jax.Array) -> jax.Array:
@@ -300,3 +353,13 @@ class Hyperelastic(_FiniteStrain, Material):
             stress = jax.grad(self.energy)(F)
             outputs, state = self._returned("energy", (stress, state), state)
         return outputs, state, _checked(inputs, outputs, state, LocalResult.explicit())
+
+
+#: Methods that stand here for their documentation only; a law must write its own.
+_UNWRITTEN = {
+    ExplicitLaw.update,
+    ImplicitLaw.guess,
+    ImplicitLaw.residual,
+    ImplicitLaw.finish,
+    Hyperelastic.energy,
+}

@@ -33,6 +33,7 @@ class Trial(NamedTuple):
         plastic_strain: At t_n; Mandel (6,).
         p: Equivalent plastic strain at t_n; ().
         dt: Step; ().
+        bound: Upper bound of the overstress, in viscoplastic laws; ().
     """
 
     stress: jax.Array
@@ -43,6 +44,7 @@ class Trial(NamedTuple):
     plastic_strain: jax.Array
     p: jax.Array
     dt: jax.Array
+    bound: jax.Array
 
 
 def flow_direction(stress: jax.Array, equivalent: jax.Array) -> jax.Array:
@@ -80,6 +82,7 @@ class _J2(ImplicitSmallStrain):
             plastic_strain,
             p,
             dt,
+            jnp.zeros(()),
         )
 
     def elastic(self, trial: Trial) -> jax.Array:
@@ -89,6 +92,13 @@ class _J2(ImplicitSmallStrain):
         it must count as elastic, so that the first tangent after a load reversal is elastic.
         """
         return trial.yield_function <= 1e-10 * self.hardening(trial.p)
+
+    def admissible(
+        self, outputs: dict[str, jax.Array], state: dict[str, jax.Array], trial: Trial
+    ) -> jax.Array:
+        """No negative flow, and a yield stress that softening has not used up."""
+        p = state["equivalent_plastic_strain"]
+        return (p >= trial.p - 1e-12) & (self.hardening(p) >= 0.0)
 
 
 class _RadialReturn(_J2):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from dolfinx_admat.errors import MaterialError
 from dolfinx_admat.implicit import LocalResult
 
-from ._declare import as_numbers, as_parameter, check_state
+from ._declare import as_numbers, as_parameter, check_state, require_float64
 from .base import Material
 
 
@@ -31,7 +31,7 @@ def evaluate_point(
     material: Material,
     inputs: dict[str, Any] | Any,
     state: Any = None,
-    dt: float = 0.0,
+    dt: float | None = None,
     *,
     jit: bool = True,
 ) -> PointResult:
@@ -45,15 +45,18 @@ def evaluate_point(
         material: The law.
         inputs: Dict of the declared inputs, or the bare array of a law with one input.
         state: State at t_n; None is the law's initial state.
-        dt: Step, units of time.
+        dt: Step, units of time; None only for laws that do not read it.
         jit: Compile the update.
 
     Returns:
         Outputs, state at t_{n+1} and status.
 
     Raises:
-        MaterialError: Wrong names or shapes; a mistake in the law (with ``jit=True``).
+        MaterialError: Wrong names or shapes, negative or missing dt, float64 switched off, or a
+            mistake in the law (with ``jit=True``).
     """
+    require_float64()
+    material.check_step(dt)
     if not isinstance(inputs, dict):
         if len(material.inputs) != 1:
             raise MaterialError(
@@ -65,7 +68,8 @@ def evaluate_point(
     initial = as_numbers(material.initial_state())
     law = type(material).__name__
     state = initial if state is None else check_state(law, "(argument `state`)", state, initial)
-    step = jnp.asarray(dt, dtype=float)
+    # Without a step, a law that reads it after all gets NaN: a failure, not a guess.
+    step = jnp.asarray(jnp.nan if dt is None else dt, dtype=float)
     if jit:
         return _integrate(material, inputs, state, step)
     with jax.disable_jit():

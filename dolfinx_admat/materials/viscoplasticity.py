@@ -30,15 +30,21 @@ class PerzynaViscoplasticity(_RadialReturn):
     # dp, it keeps its digits when dt -> infinity (where f -> 0 is a difference of large numbers)
     # and for large n; and Newton's method converges from 1 monotonically, in a few iterations.
 
-    def _bound(self, trial: Trial) -> jax.Array:
-        """Upper bound of f: f_trial, and that of 3 mu dp <= f_trial; a mere unit, so constant."""
+    def prepare(self, strain: jax.Array, state: dict[str, jax.Array], dt: jax.Array) -> Trial:
+        """Elastic predictor, with an upper bound of the overstress.
+
+        The overstress is at most f_trial, and at most that of the flow 3 mu dp <= f_trial. The
+        bound is a mere unit of the unknown, so it is a constant to all derivatives.
+        """
+        trial = super().prepare(strain, state, dt)
         f = jnp.maximum(trial.yield_function, 0.0)
-        rate = f / (3.0 * self.elasticity.mu * jnp.maximum(trial.dt, 1e-300))
-        return jax.lax.stop_gradient(jnp.minimum(f, self.K * rate ** (1.0 / self.n)))
+        rate = f / (3.0 * self.elasticity.mu * jnp.maximum(dt, 1e-300))
+        bound = jnp.minimum(f, self.K * rate ** (1.0 / self.n))
+        return trial._replace(bound=jax.lax.stop_gradient(bound))
 
     def _increment(self, x: jax.Array, trial: Trial) -> jax.Array:
         """Plastic increment dp = dt (<f> / K)^n; ()."""
-        f = self._bound(trial) * x
+        f = trial.bound * x
         return trial.dt * (jnp.where(f > 0.0, f, 0.0) / self.K) ** self.n
 
     def guess(self, trial: Trial) -> jax.Array:
@@ -49,7 +55,7 @@ class PerzynaViscoplasticity(_RadialReturn):
         """f - (s_eq - R) with the stress at t_{n+1}; ()."""
         dp = self._increment(x, trial)
         equivalent = trial.equivalent - 3.0 * self.elasticity.mu * dp
-        return self._bound(trial) * x - (equivalent - self.hardening(trial.p + dp))
+        return trial.bound * x - (equivalent - self.hardening(trial.p + dp))
 
     def finish(self, x: jax.Array, trial: Trial) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Stress and state at t_{n+1}."""

@@ -1,11 +1,17 @@
 """A solve that fails changes nothing and ends alike on all ranks, wherever the failure is."""
 
+import gc
+import weakref
+
 from mpi4py import MPI
 
 import bodies
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import ufl
+from dolfinx import fem
 
 import dolfinx_admat as admat
 from dolfinx_admat.fem import LoadStepper, MaterialProblem
@@ -185,3 +191,70 @@ def test_interrupt_restores_everything(monkeypatch):
     monkeypatch.undo()
     assert_same(before, snapshot(cube))
     cube.problem.solve()
+
+
+def test_a_failed_or_large_load_does_not_blunt_later_solves():
+    """The tolerance belongs to the forces of the step: tiny loads after huge ones are solved."""
+    cube = bodies.Cube(admat.LinearElastic(100.0, 0.3), n=1)
+    pull = fem.Constant(cube.mesh, 0.0)
+    problem = MaterialProblem(
+        cube.F - pull * cube.v[2] * ufl.ds,
+        cube.u,
+        materials=[cube.material],
+        bcs=cube.bcs[:1],
+        petsc_options_prefix="tiny_",
+        progress=False,
+    )
+    sizes = {}
+    for value in (1e6, 0.0, 1e-5, 0.0, 100.0):
+        pull.value = value
+        problem.solve()
+        sizes[value] = cube.norm()
+    assert sizes[1e-5] == pytest.approx(1e-11 * sizes[1e6], rel=1e-5)
+    assert sizes[100.0] == pytest.approx(1e-4 * sizes[1e6], rel=1e-9)
+
+
+def test_a_bad_dt_on_one_rank_is_an_error_on_all():
+    cube = bodies.Cube(n=1)
+    with pytest.raises(admat.MaterialError, match="dt must be a finite number >= 0; got -1"):
+        cube.material.update(-1.0 if COMM.rank == COMM.size - 1 else 1.0)
+
+
+def test_nan_boundary_value_and_nan_parameter_are_named():
+    cube = bodies.Cube(n=1)
+    cube.moved.value[2] = np.nan
+    with pytest.raises(admat.MaterialError, match="prescribed boundary value is NaN"):
+        cube.problem.solve()
+    law = cube.material.material
+    with pytest.raises(admat.MaterialError, match="parameter 'E' is NaN"):
+        cube.material.material = eqx.tree_at(lambda m: m.E, law, jnp.nan)
+    cube.material.material = eqx.tree_at(lambda m: m.E, law, 100e3)  # a plain number is fine
+    assert float(cube.material.material.E) == 100e3
+
+
+def test_a_jacobian_without_tangents_is_named_in_the_failure():
+    cube = bodies.Cube(n=1)
+    problem = MaterialProblem(
+        cube.F,
+        cube.u,
+        materials=[cube.material],
+        bcs=cube.bcs,
+        J=ufl.derivative(cube.F, cube.u)
+        + 1e-30 * ufl.inner(cube.v, ufl.TrialFunction(cube.V)) * ufl.dx,
+        petsc_options_prefix="bare_",
+        progress=False,
+    )
+    cube.moved.value[2] = 0.01
+    with pytest.raises(admat.ConvergenceError, match="does not contain the materials' tangents"):
+        problem.solve()
+
+
+def test_discarded_problems_are_freed():
+    """PETSc's callbacks must not keep a problem alive."""
+    cube = bodies.Cube(n=1)
+    newton = weakref.ref(cube.problem._newton)
+    cube.moved.value[2] = 0.01
+    cube.problem.solve()
+    del cube
+    gc.collect()
+    assert newton() is None

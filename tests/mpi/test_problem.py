@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import ufl
 from dolfinx import fem, mesh
+from dolfinx.common import timing
 from dolfinx.fem.petsc import (
     NonlinearProblem,
     apply_lifting,
@@ -478,8 +479,59 @@ def test_options_of_one_problem_do_not_leak_into_the_next():
     assert database.getAll() == before
     database["cube_snes_max_it"] = 17  # as from the command line: wins over the preset
     try:
-        assert bodies.Cube(n=1).problem.solver.getTolerances()[3] == 17
+        other = bodies.Cube(n=1)
+        assert other.problem.solver.getTolerances()[3] == 17
     finally:
         database.delValue("cube_snes_max_it")
-    assert bodies.Cube(n=1).problem.solver.getTolerances()[3] == 40
-    assert bodies.Cube(n=1).problem.solver.getKSP().getPC().getType() == "lu"
+    third = bodies.Cube(n=1)
+    assert third.problem.solver.getTolerances()[3] == 40
+    assert third.problem.solver.getKSP().getPC().getType() == "lu"
+
+
+class Plain(admat.ExplicitLaw):
+    """Inputs and outputs declared as plain tuples, several of them."""
+
+    a: float
+    inputs = {"g": (3,), "T": ()}  # noqa: RUF012
+    outputs = {"q": (3,), "c": ()}  # noqa: RUF012
+
+    def update(self, inputs, state, dt):
+        return {"q": -self.a * inputs["g"], "c": inputs["T"] ** 2}, state
+
+
+def test_plain_shapes_several_inputs_and_timers():
+    domain = mesh.create_unit_cube(MPI.COMM_WORLD, 2, 2, 2)
+    T = fem.Function(fem.functionspace(domain, ("P", 1)))
+    T.interpolate(lambda x: 3.0 * x[0])
+    law = QuadratureMaterial(domain, Plain(2.0), {"g": ufl.grad(T), "T": T}, degree=2)
+    law.update()
+    np.testing.assert_allclose(law.integrate("q"), [-6.0, 0.0, 0.0], atol=1e-12)
+    assert law.integrate("c") == pytest.approx(3.0, rel=1e-12)  # integral of 9 x^2
+    names = {name for name in ("material", "inputs", "kernel") if timing(f"admat: {name}")[0] >= 1}
+    assert names == {"material", "inputs", "kernel"}
+
+
+def test_state_can_be_set():
+    cube = bodies.Cube(n=1)
+    x = ufl.SpatialCoordinate(cube.mesh)
+    cube.material.set_state("equivalent_plastic_strain", 0.1 * x[2])
+    assert cube.material.integrate("equivalent_plastic_strain") == pytest.approx(0.05, rel=1e-12)
+    with pytest.raises(admat.MaterialError, match="no state variable 'p'"):
+        cube.material.set_state("p", 0.0)
+
+
+def test_follower_pressure_takes_gmres():
+    """A load that depends on u makes the Jacobian unsymmetric, whatever the law declares."""
+    cube = bodies.Cube(admat.LinearElastic(100.0, 0.3), n=1)
+    n = ufl.FacetNormal(cube.mesh)
+    follower = ufl.inner((1.0 + cube.u[0]) * n, cube.v) * ufl.ds
+    problem = MaterialProblem(
+        cube.F + follower,
+        cube.u,
+        materials=[cube.material],
+        bcs=cube.bcs,
+        petsc_options_prefix="follower_",
+        solver="iterative",
+        progress=False,
+    )
+    assert problem.solver.getKSP().getType() == "gmres"
