@@ -53,7 +53,10 @@ class StatusBuffers(NamedTuple):
 
 def _checked_values(material: Material) -> Material:
     """The law with all numbers in float64, also where they were put in by ``tree_at``."""
-    material = as_numbers(material)
+    converted = as_numbers(material)
+    pairs = zip(jax.tree.leaves(converted), jax.tree.leaves(material), strict=True)
+    if any(new is not old for new, old in pairs):
+        material = converted
     for name, leaf in named_leaves(material).items():
         if isinstance(leaf, jax.Array) and bool(jnp.any(jnp.isnan(leaf))):
             raise MaterialError(

@@ -446,6 +446,6 @@ for act in (make, update):
         print(error)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    message = "BatchKernel: JAX's float64 is switched off, so results would be float32; remove "
+    message = "JAX's float64 is switched off, so results would be float32; remove "
     message += 'jax.config.update("jax_enable_x64", False)'
     assert done.stdout.splitlines() == [message, message]

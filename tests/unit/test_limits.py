@@ -1,4 +1,4 @@
-"""Where a law ends: softening, missing methods, missing dt, float32; and finite-strain residuals."""
+"""Where a law ends: softening, missing methods, missing dt, float32; finite-strain residuals."""
 
 import subprocess
 import sys

@@ -661,7 +661,7 @@ def test_nested_state():
     np.testing.assert_allclose(state["a.slip"], 2 * DT)
     np.testing.assert_allclose(state["m.damage"], 2 * x[:, :2])
     np.testing.assert_array_equal(state["b.two"], 2.0)
-    result = evaluate_point(law, strain[0])
+    result = evaluate_point(law, strain[0], dt=0.0)
     assert isinstance(result.state["a"], Slip)
     again = evaluate_point(law, strain[0], result.state, dt=0.5)
     assert again.state["a"].slip == 0.5

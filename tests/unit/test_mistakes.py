@@ -377,5 +377,8 @@ def test_bare_input_of_a_law_with_several():
         inputs = {"strain": admat.SYMMETRIC, "T": admat.SCALAR}  # noqa: RUF012
         outputs = {"stress": admat.SYMMETRIC}  # noqa: RUF012
 
+        def update(self, inputs, state, dt):
+            return {"stress": inputs["strain"]}, state
+
     with pytest.raises(MaterialError, match=r"must be a dict with \['T', 'strain'\]"):
         evaluate_point(Two(), np.zeros(6))
