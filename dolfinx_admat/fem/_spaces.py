@@ -28,6 +28,7 @@ class QuadratureSpace:
         self, mesh: dolfinx.mesh.Mesh, degree: int, scheme: str, cells: npt.NDArray[np.int32]
     ) -> None:
         self._mesh, self._degree, self._scheme = mesh, degree, scheme
+        self._cells = len(cells)
         scalar = self._element(())
         self.points, self.weights = scalar.custom_quadrature()
         rows = dolfinx.fem.functionspace(mesh, scalar).dofmap.list[cells].ravel()
@@ -45,3 +46,7 @@ class QuadratureSpace:
         function = dolfinx.fem.Function(space, name=name)
         function._admat_output = True  # lets MaterialProblem notice a forgotten material
         return function
+
+    def per_cell(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """View of (cells * points, *shape) as (cells, points, *shape). Local."""
+        return values.reshape(self._cells, len(self.weights), *values.shape[1:])

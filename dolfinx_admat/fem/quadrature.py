@@ -1,7 +1,7 @@
 """A constitutive law at the quadrature points of a mesh: values, history, UFL objects."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import dolfinx
@@ -14,12 +14,13 @@ from ..kernels import BatchKernel, StatusBuffers
 from ..kernels.batch import DEFAULT_CHUNK
 from ..materials import Material
 from ..materials._declare import named_leaves
-from ._checks import Names, check_arguments, check_form, check_inputs, check_names
+from ._checks import check_arguments, check_form, check_inputs, check_names
 from ._collective import collectively
+from ._history import History
 from ._regions import Region
 from ._spaces import QuadratureSpace
 from ._status import UpdateReport, reduce_status
-from ._translate import flatten_ufl, from_ordinary, ordinary_shape, to_ordinary, unflatten_ufl
+from ._translate import flatten_ufl, from_ordinary, ordinary_shape, unflatten_ufl
 from .fields import PointField, initial_strain
 from .output import cell_average
 
@@ -141,26 +142,19 @@ class QuadratureMaterial:
         self._coordinates = dolfinx.fem.Expression(
             ufl.SpatialCoordinate(mesh), self.points, jit_options=jit_options
         )
-        self._outputs = {key: self._vector(key, shape) for key, shape in material.outputs.items()}
-        self._buffers = {
-            key: f.x.array.reshape(-1, *material.outputs[key]) for key, f in self._outputs.items()
-        }
-        self._outputs_n = {key: np.zeros_like(b) for key, b in self._buffers.items()}
         self._tangents: dict[tuple[str, str], dolfinx.fem.Function] = {}
-        self._state_functions: dict[str, dolfinx.fem.Function] = {}
         self._status = StatusBuffers.allocate(points)
 
-        self._state_n = self.kernel.initial_state(points)
+        initial = self.kernel.initial_state(points)
         with collectively(mesh.comm):
             self.kernel.check_law()
-            check_names(
-                self.name, initial_state or {}, self._state_n, "initial_state: no state variable"
-            )
+            check_names(self.name, initial_state or {}, initial, "initial_state: no state variable")
+        shapes = {**self.kernel.state_shapes, **material.state_kinds}
         for key, value in (initial_state or {}).items():
-            shape = self._state_shape(key)
-            given = field(value, ordinary_shape(shape), f"{self.name}: initial_state '{key}'")
-            self._state_n[key][:] = from_ordinary(given.values(), shape)
-        self._state = {key: value.copy() for key, value in self._state_n.items()}
+            what = f"{self.name}: initial_state '{key}'"
+            given = field(value, ordinary_shape(shapes[key]), what)
+            initial[key][:] = from_ordinary(given.values(), shapes[key])
+        self._history = History(self.name, self._space, material.outputs, initial, shapes)
         if initial_stress is not None:
             self._set_initial_stress(field(initial_stress, (3, 3), f"{self.name}: initial_stress"))
 
@@ -183,10 +177,7 @@ class QuadratureMaterial:
     @property
     def state(self) -> Mapping[str, Floats]:
         """State at t_n by name, read-only: (cells, points, *shape), Mandel inside. Local."""
-        shaped = {key: self._per_cell(value) for key, value in self._state_n.items()}
-        for value in shaped.values():
-            value.flags.writeable = False
-        return Names(shaped, f"{self.name}: no state variable")
+        return self._history.at_t_n()
 
     def __getitem__(self, name: str) -> Any:
         """Output or state variable as an ordinary UFL tensor, for cell integrals with ``dx``.
@@ -194,15 +185,8 @@ class QuadratureMaterial:
         It follows ``update``, ``commit`` and ``revert``. Collective: yes, at the first use of a
         state variable.
         """
-        if name in self._outputs:
-            return unflatten_ufl(self._outputs[name], self.material.outputs[name])
-        check_names(
-            self.name, [name], {**self._outputs, **self._state}, "no output or state variable"
-        )
-        if name not in self._state_functions:
-            self._state_functions[name] = self._vector(name, self._state_shape(name))
-            self._write_state_functions()
-        return unflatten_ufl(self._state_functions[name], self._state_shape(name))
+        function = self._history.function(name)
+        return unflatten_ufl(function, self._history.shape(name))
 
     def values(self, name: str) -> Floats:
         """Copy of an output or state variable (trial values) as ordinary tensors.
@@ -211,13 +195,7 @@ class QuadratureMaterial:
             (cells, points, *shape) for this rank's ``cells``; symmetric tensors are (3, 3).
             Local: no communication.
         """
-        if name in self._buffers:
-            shape = self.material.outputs[name]
-            return to_ordinary(self._per_cell(self._buffers[name][self._space.rows]), shape)
-        check_names(
-            self.name, [name], {**self._outputs, **self._state}, "no output or state variable"
-        )
-        return to_ordinary(self._per_cell(self._state[name]), self._state_shape(name))
+        return self._history.values(name)
 
     def cell_average(
         self, name: str, *, out: dolfinx.fem.Function | None = None
@@ -248,7 +226,7 @@ class QuadratureMaterial:
             A float, or an array (3, 3) or of the variable's shape; the same on all ranks.
         """
         values = self.values(name)
-        volumes = self._volumes.values().reshape(len(self.cells), self.points_per_cell)
+        volumes = self._space.per_cell(self._volumes.values())[..., 0]
         local = np.einsum("cq,q,cq...->...", volumes, self.weights, values)
         total = self.mesh.comm.allreduce(np.asarray(local))
         return float(total) if total.shape == () else total
@@ -278,7 +256,7 @@ class QuadratureMaterial:
             # Without a step, a law that reads it after all gets NaN: a failure, not a guess.
             self._evaluate(float("nan") if dt is None else float(dt), tangent)
         self.dt = dt
-        self._write_state_functions()
+        self._history.write_state_functions()
         report = reduce_status(self.mesh.comm, self.name, self._status, self._describe_point)
         if report.failed and on_failure == "raise":
             raise ConvergenceError(report.message, {"worst": report.worst})
@@ -286,18 +264,11 @@ class QuadratureMaterial:
 
     def commit(self) -> None:
         """Make the trial state the state at t_n; call it only after a converged solve. Local."""
-        for key, value in self._state.items():
-            np.copyto(self._state_n[key], value)
-        for key, buffer in self._buffers.items():
-            np.copyto(self._outputs_n[key], buffer)
+        self._history.commit()
 
     def revert(self) -> None:
         """Forget the trial state: outputs and state are those of the last commit. Local."""
-        for key, value in self._state_n.items():
-            np.copyto(self._state[key], value)
-        for key, buffer in self._buffers.items():
-            np.copyto(buffer, self._outputs_n[key])
-        self._write_state_functions()
+        self._history.revert()
 
     def set_state(self, name: str, value: Any) -> None:
         """Set a state variable, at t_n and as trial value; for restarts and remapping.
@@ -310,27 +281,16 @@ class QuadratureMaterial:
             MaterialError: No such variable, or a wrong shape.
         """
         with collectively(self.mesh.comm):
-            check_names(self.name, [name], self._state_n, "no state variable")
-        shape = self._state_shape(name)
+            check_names(self.name, [name], self._history.state_n, "no state variable")
+        shape = self._history.shape(name)
         given = self._field(value, ordinary_shape(shape), f"{self.name}: state '{name}'")
-        self._state_n[name][:] = from_ordinary(given.values(), shape)
-        np.copyto(self._state[name], self._state_n[name])
-        self._write_state_functions()
+        self._history.state_n[name][:] = from_ordinary(given.values(), shape)
+        np.copyto(self._history.state[name], self._history.state_n[name])
+        self._history.write_state_functions()
 
-    @contextmanager
-    def random_signs(self) -> Iterator[None]:
-        """Within this context, the outputs have a random sign in each cell. Local."""
-        saved = {key: buffer.copy() for key, buffer in self._buffers.items()}
-        signs = np.random.default_rng(0).choice([-1.0, 1.0], len(self.cells))
-        signs = np.repeat(signs, self.points_per_cell)
-        try:
-            for buffer in self._buffers.values():
-                mine = buffer[self._space.rows]
-                buffer[self._space.rows] = mine * signs.reshape(-1, *(1,) * (mine.ndim - 1))
-            yield
-        finally:
-            for key, buffer in self._buffers.items():
-                np.copyto(buffer, saved[key])
+    def random_signs(self) -> AbstractContextManager[None]:
+        """Context in which the outputs have a random sign in each cell. Local."""
+        return self._history.random_signs()
 
     def check_step(self, dt: float | None) -> None:
         """Check a step size. Local; the same on all ranks if ``dt`` is.
@@ -350,7 +310,7 @@ class QuadratureMaterial:
         those of the last ``update``.
         """
         parts = []
-        for output, function in self._outputs.items():
+        for output, function in self._history.outputs.items():
             direction = None
             for key, vector in self._inputs_ufl.items():
                 change = ufl.algorithms.expand_derivatives(ufl.derivative(vector, u, du))
@@ -373,12 +333,9 @@ class QuadratureMaterial:
 
     def functions(self) -> set[dolfinx.fem.Function]:
         """The coefficients behind ``law[name]``: outputs and states in use. Local."""
-        return {*self._outputs.values(), *self._state_functions.values()}
+        return self._history.functions()
 
     # -- internal -------------------------------------------------------------------------
-
-    def _vector(self, name: str, shape: tuple[int, ...]) -> dolfinx.fem.Function:
-        return self._space.function(name, (int(np.prod(shape)),))
 
     def _tangent_function(self, output: str, key: str) -> dolfinx.fem.Function:
         if (output, key) not in self._tangents:
@@ -386,12 +343,6 @@ class QuadratureMaterial:
             size = int(np.prod(law.outputs[output])), int(np.prod(law.inputs[key]))
             self._tangents[output, key] = self._space.function(f"d{output}/d{key}", size)
         return self._tangents[output, key]
-
-    def _per_cell(self, values: Floats) -> Floats:
-        return values.reshape(len(self.cells), self.points_per_cell, *values.shape[1:])
-
-    def _state_shape(self, name: str) -> tuple[int, ...]:
-        return self.material.state_kinds.get(name, self.kernel.state_shapes[name])
 
     def _read_inputs(self) -> dict[str, Floats]:
         read = {}
@@ -423,22 +374,15 @@ class QuadratureMaterial:
         with dolfinx.common.Timer("admat: kernel"):
             self.kernel.update(
                 inputs,
-                self._state_n,
+                self._history.state_n,
                 dt,
-                outputs={key: buffer[mine] for key, buffer in self._buffers.items()},
-                new_state=self._state,
+                outputs={key: buffer[mine] for key, buffer in self._history.buffers.items()},
+                new_state=self._history.state,
                 status=self._status,
                 tangent=blocks,
                 rows=self._space.rows if scattered else None,
                 parameters=parameters,
             )
-
-    def _write_state_functions(self) -> None:
-        index = self._space.rows
-        for key, function in self._state_functions.items():
-            values = self._state[key].reshape(len(self.cells) * self.points_per_cell, -1)
-            size = int(np.prod(self._state_shape(key)))
-            function.x.array.reshape(-1, size)[index] = values
 
     def _describe_point(self, point: int) -> dict[str, Any]:
         cell, q = divmod(point, self.points_per_cell)
@@ -458,7 +402,7 @@ class QuadratureMaterial:
                 **{k: f.values()[point].tolist() for k, f in self._parameters.items()},
             },
             "inputs": {k: v[point].tolist() for k, v in self._last_inputs.items()},
-            "state": {k: v[point].tolist() for k, v in self._state_n.items()},
+            "state": {k: v[point].tolist() for k, v in self._history.state_n.items()},
             "dt": self.dt,
         }
 
@@ -469,11 +413,10 @@ class QuadratureMaterial:
                     self.name,
                     self.kernel,
                     from_ordinary(stress.values(), (6,)),
-                    self._state_n,
+                    self._history.state_n,
                     {key: f.values() for key, f in self._parameters.items()},
                 )
             }
-            index = self._space.rows
-            self._buffers["stress"][index] = from_ordinary(stress.values(), (6,))
-        for key, buffer in self._buffers.items():
-            np.copyto(self._outputs_n[key], buffer)
+            rows = self._space.rows
+            self._history.buffers["stress"][rows] = from_ordinary(stress.values(), (6,))
+        self._history.commit()

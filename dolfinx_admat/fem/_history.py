@@ -1,0 +1,128 @@
+"""Values of a material at its points: outputs and state, at t_n and as trial values."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import dolfinx
+import numpy as np
+import numpy.typing as npt
+
+from ._checks import Names, check_names
+from ._spaces import QuadratureSpace
+from ._translate import to_ordinary
+
+Floats = npt.NDArray[np.float64]
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+class History:
+    """What a material remembers. State moves only by ``commit``; all methods are local.
+
+    Args:
+        name: Name of the material, in messages.
+        space: Its quadrature space.
+        outputs: Declared shape of each output.
+        state: Initial state; (points, *shape), owned by the history from now on.
+        state_shapes: Declared shape of each state variable.
+
+    Attributes:
+        outputs: Quadrature function of each output, holding the trial values.
+        buffers: Their arrays, (rows, *shape); rows beyond ``space.rows`` belong to others.
+        state: Trial state, (points, *shape).
+        state_n: State at t_n.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        space: QuadratureSpace,
+        outputs: Shapes,
+        state: dict[str, Floats],
+        state_shapes: Shapes,
+    ) -> None:
+        self._name, self._space = name, space
+        self._shapes = {**outputs, **state_shapes}
+        self.outputs = {key: self._vector(key) for key in outputs}
+        self.buffers = {
+            key: f.x.array.reshape(-1, *outputs[key]) for key, f in self.outputs.items()
+        }
+        self._outputs_n = {key: buffer.copy() for key, buffer in self.buffers.items()}
+        self.state_n = state
+        self.state = {key: value.copy() for key, value in state.items()}
+        self._state_functions: dict[str, dolfinx.fem.Function] = {}
+
+    def _vector(self, key: str) -> dolfinx.fem.Function:
+        return self._space.function(key, (int(np.prod(self._shapes[key])),))
+
+    def shape(self, key: str) -> tuple[int, ...]:
+        """Declared shape of an output or state variable; MaterialError for another name."""
+        check_names(self._name, [key], self._shapes, "no output or state variable")
+        return self._shapes[key]
+
+    def function(self, key: str) -> dolfinx.fem.Function:
+        """Quadrature function that follows an output or state variable.
+
+        Collective: yes, at the first use of a state variable.
+        """
+        self.shape(key)
+        if key in self.outputs:
+            return self.outputs[key]
+        if key not in self._state_functions:
+            self._state_functions[key] = self._vector(key)
+            self.write_state_functions()
+        return self._state_functions[key]
+
+    def functions(self) -> set[dolfinx.fem.Function]:
+        """All quadrature functions in use."""
+        return {*self.outputs.values(), *self._state_functions.values()}
+
+    def write_state_functions(self) -> None:
+        """Bring the functions of state variables up to date with the trial state."""
+        for key, function in self._state_functions.items():
+            rows = function.x.array.reshape(-1, int(np.prod(self._shapes[key])))
+            rows[self._space.rows] = self.state[key].reshape(len(self.state[key]), rows.shape[1])
+
+    def values(self, key: str) -> Floats:
+        """Copy of the trial values as ordinary tensors; (cells, points, *shape)."""
+        shape = self.shape(key)
+        flat = self.buffers[key][self._space.rows] if key in self.buffers else self.state[key]
+        return to_ordinary(self._space.per_cell(flat), shape)
+
+    def at_t_n(self) -> Mapping[str, Floats]:
+        """State at t_n by name, read-only; (cells, points, *shape), Mandel inside."""
+        shaped = {key: self._space.per_cell(value) for key, value in self.state_n.items()}
+        for value in shaped.values():
+            value.flags.writeable = False
+        return Names(shaped, f"{self._name}: no state variable")
+
+    def commit(self) -> None:
+        """Make the trial values those at t_n."""
+        for key, value in self.state.items():
+            np.copyto(self.state_n[key], value)
+        for key, buffer in self.buffers.items():
+            np.copyto(self._outputs_n[key], buffer)
+
+    def revert(self) -> None:
+        """Make the values at t_n the trial values."""
+        for key, value in self.state_n.items():
+            np.copyto(self.state[key], value)
+        for key, buffer in self.buffers.items():
+            np.copyto(buffer, self._outputs_n[key])
+        self.write_state_functions()
+
+    @contextmanager
+    def random_signs(self) -> Iterator[None]:
+        """Within this context, the outputs have a random sign in each cell."""
+        saved = {key: buffer.copy() for key, buffer in self.buffers.items()}
+        rows = self._space.rows
+        try:
+            for buffer in self.buffers.values():
+                cells = self._space.per_cell(buffer[rows])
+                signs = np.random.default_rng(0).choice([-1.0, 1.0], len(cells))
+                signed: Any = cells * signs.reshape(-1, *(1,) * (cells.ndim - 1))
+                buffer[rows] = signed.reshape(-1, *buffer.shape[1:])
+            yield
+        finally:
+            for key, buffer in self.buffers.items():
+                np.copyto(buffer, saved[key])
