@@ -5,7 +5,7 @@ processor's cache and one chunk shape means one compilation for all meshes, rank
 last chunk is padded with copies of its last point.
 """
 
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import equinox as eqx
 import jax
@@ -211,11 +211,12 @@ class BatchKernel:
         }
         width = points if rows is None else None  # with `rows`, as many as the caller likes
         self._check("outputs", outputs, law.outputs, width, all_of_them=False)
-        for field, array in zip(status._fields, status, strict=True):
-            if np.shape(array) != (points,):
+        reports: tuple[npt.NDArray[Any], ...] = status
+        for field, array in zip(status._fields, reports, strict=True):
+            if array.shape != (points,):
                 raise MaterialError(
                     f"{type(law).__name__}: status '{field}' must have shape {(points,)}; "
-                    f"got {np.shape(array)}"
+                    f"got {array.shape}"
                 )
         self._check("tangent", tangent or {}, blocks, width, all_of_them=False)
         run = self._functions[tangent is not None]
@@ -241,7 +242,7 @@ class BatchKernel:
                 buffer[where] = np.asarray(derivatives[o][i])[:size]
             for name, leaf in zip(names, jax.tree.leaves(new), strict=True):
                 new_state[name][piece] = np.asarray(leaf)[:size]
-            for target, values in zip(status, result, strict=True):
+            for target, values in zip(reports, result, strict=True):
                 target[piece] = np.asarray(values)[:size]
 
     def _chunk(self, array: Floats, piece: slice) -> Floats:
