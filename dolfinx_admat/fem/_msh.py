@@ -70,7 +70,7 @@ def read_msh(path: Path) -> MshContent:
         import gmsh
     except (ImportError, OSError) as no_gmsh:  # OSError: its system libraries are missing
         try:
-            import meshio  # type: ignore[import-untyped]
+            import meshio
         except ImportError as no_meshio:
             reason = f"{no_gmsh}; {no_meshio}"
             raise ImportError(_MISSING.format(path=path, reason=reason)) from None
