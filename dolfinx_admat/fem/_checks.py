@@ -40,11 +40,11 @@ def check_arguments(name: str, mesh: Any, material: Any, inputs: Any, degree: An
         )
 
 
-def check_inputs(name: str, mesh: Any, inputs: Mapping[str, Any]) -> None:
-    """Check that the inputs are UFL expressions of functions on this mesh. Local.
+def check_inputs(name: str, inputs: Mapping[str, Any]) -> None:
+    """Check that the inputs are UFL expressions of functions. Local.
 
     Raises:
-        MaterialError: Something else, a test or trial function, or another mesh.
+        MaterialError: Something else, or a test or trial function.
     """
     for key, value in inputs.items():
         what = f"{name}: input '{key}'"
@@ -96,7 +96,7 @@ def check_form(
             )
         given = integral.metadata()
         for key, expected in metadata.items():
-            default = "default" if key == "quadrature_scheme" else None
+            default = "default" if key == "quadrature_rule" else None
             if given.get(key, default) != expected:
                 raise MaterialError(
                     f"{what} is integrated with {key}={given.get(key)!r}, the material has "

@@ -39,6 +39,10 @@ def set_domain_error(snes: PETSc.SNES, b: PETSc.Vec) -> None:
         b.set(float("nan"))
 
 
+#: Name of the line search that solves F.dx = 0 by the secant method.
+SECANT = "secant" if PETSc.Sys.getVersion() >= (3, 24, 0) else "l2"
+
+
 @cache
 def direct_solver() -> str | None:
     """The best parallel LU package that this PETSc has; None: only PETSc's own, serial."""

@@ -112,13 +112,13 @@ class History:
         self.write_state_functions()
 
     @contextmanager
-    def random_signs(self) -> Iterator[None]:
-        """Within this context, the outputs have a random sign in each cell."""
+    def random_signs(self, values: Mapping[str, Floats] | None = None) -> Iterator[None]:
+        """Within this context, the outputs (or ``values``) have a random sign in each cell."""
         saved = {key: buffer.copy() for key, buffer in self.buffers.items()}
         rows = self._space.rows
         try:
-            for buffer in self.buffers.values():
-                cells = self._space.per_cell(buffer[rows])
+            for key, buffer in self.buffers.items():
+                cells = self._space.per_cell(buffer[rows] if values is None else values[key])
                 signs = np.random.default_rng(0).choice([-1.0, 1.0], len(cells))
                 signed: Any = cells * signs.reshape(-1, *(1,) * (cells.ndim - 1))
                 buffer[rows] = signed.reshape(-1, *buffer.shape[1:])

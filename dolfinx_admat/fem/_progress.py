@@ -45,5 +45,4 @@ class Progress:
         self.say(
             f"{self._count:6d} {when} {dt} {row['iterations']:7d} {row['residual']:7.1e} "
             f"{row['active']:8d} {share:5.1f}% {time.perf_counter() - self._start:8.1f}"
-            + (f"  {row['note']}" if row.get("note") else "")
         )

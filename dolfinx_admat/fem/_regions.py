@@ -62,10 +62,12 @@ class Region:
                         "QuadratureMaterial: cells=(tags, id): the MeshTags belong to another mesh"
                     )
                 self.ids = tuple(np.atleast_1d(wanted).astype(int).tolist())
+                if not self.ids:
+                    raise MaterialError("QuadratureMaterial: cells=(tags, ids): no ids are given")
                 found = [tags.find(tag) for tag in self.ids]
             else:
                 array = np.asarray(cells)
-                if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
+                if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
                     raise MaterialError(
                         "QuadratureMaterial: cells must be a 1D array of local cell indices or "
                         f"(MeshTags, tag); got {array.dtype} of shape {array.shape}"

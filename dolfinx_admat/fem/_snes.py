@@ -172,20 +172,21 @@ class MaterialSNES:
         """Run SNES from a start; True if it converged with all points sound."""
         self._set(start)
         self.norms = []
-        if self._own_atol:
-            # In a step without any change of load the first residual is nothing but round-off of
-            # the forces at hand; five digits above that it counts as zero.
-            level = self._force_level() if self._error is None and self._update_if_moved() else 0.0
-            self.snes.setTolerances(atol=max(1e-11 * level, 1e-50))
+        # The rows of Dirichlet conditions hold lengths: relative to them, forces would converge in
+        # some units and not in others. So rtol is taken relative to the forces, through atol.
+        rtol, atol, _, most = self.snes.getTolerances()
+        target = atol
+        if self._error is None and self._update_if_moved():
+            floor = self._round_off() if self._own_atol else 0.0
+            target = max(rtol * self._residual_norm(free=True), floor, atol)
         if line_search is not None:
             self.snes.getLineSearch().setType(line_search)
-        most = self.snes.getTolerances()[3]
-        self.snes.setTolerances(max_it=max_it)
+        self.snes.setTolerances(rtol=1e-50, atol=target, max_it=max_it)
         try:
             with self._options:
                 self._problem.solve()
         finally:
-            self.snes.setTolerances(max_it=most)
+            self.snes.setTolerances(rtol=rtol, atol=atol, max_it=most)
         if self._error is not None or self.snes.getConvergedReason() <= 0:
             return False
         # The last residual that a line search computed need not belong to the solution.
@@ -195,7 +196,14 @@ class MaterialSNES:
         for f, value in zip(self._functions, values, strict=True):
             f.x.array[:] = value
 
-    def _force_level(self) -> float:
+    def _round_off(self) -> float:
+        """A residual that counts as zero: some digits above the round-off of the forces at hand.
+
+        Without any change of load, the first residual is nothing but round-off.
+        """
+        return max(1e-11 * self._force_level(False), 1e-13 * self._force_level(True))
+
+    def _force_level(self, strained: bool) -> float:
         """Norm of the forces at hand, internal and external: what round-off is relative to.
 
         The outputs get a random sign in each cell, so that the internal forces of neighbouring
@@ -205,20 +213,25 @@ class MaterialSNES:
         squares = 0.0
         with ExitStack() as stack:
             for material in self._materials:
-                stack.enter_context(material.random_signs())
+                stack.enter_context(material.random_signs(strained=strained))
             for one in form if isinstance(form, Sequence) else [form]:
                 vector = dolfinx.fem.assemble_vector(one)
                 vector.scatter_reverse(dolfinx.la.InsertMode.add)
                 squares += dolfinx.la.norm(vector) ** 2
         return float(np.sqrt(squares))
 
-    def _residual_norm(self) -> float:
-        """Norm of the residual at u; infinity where it does not exist."""
+    def _residual_norm(self, *, free: bool = False) -> float:
+        """Norm of the residual at u, or of its unconstrained rows; infinity if there is none."""
         b = self._problem.b.duplicate()
         dolfinx.fem.petsc.assign(self._u, self._problem.x)
-        good = self._update()
+        good = self._update_if_moved()
         if good:
             _compat.assemble_residual(self.snes, self._problem.x, b, **self._residual_context)
+            if free:
+                bcs, form = self._residual_context["bcs"], self._problem.F
+                if isinstance(form, Sequence):
+                    bcs = dolfinx.fem.bcs_by_block([f.function_spaces[0] for f in form], bcs)
+                dolfinx.fem.petsc.set_bc(b, bcs, alpha=0.0)
         norm = float(b.norm()) if good else float("inf")
         b.destroy()
         return norm
@@ -269,10 +282,13 @@ class MaterialSNES:
         """Message and report of a failed solve; the same on all ranks."""
         reason = self.snes.getConvergedReason()
         name = _REASONS.get(reason, str(reason))
+        if reason > 0:  # SNES was content, but points failed at its solution
+            name = "local updates failed at the solution"
         text = f"solve failed: {name} after {self.snes.getIterationNumber()} Newton iterations"
         if self.norms:
             text += f", |F| = {self.norms[-1]:.3e} (started at {self.norms[0]:.3e})"
-        text += f": {_ADVICE.get(name, 'see the PETSc manual on SNESConvergedReason')}."
+        advice = "take a smaller step" if reason > 0 else "see the PETSc manual"
+        text += f": {_ADVICE.get(name, advice)}."
         worst = None
         for report in self.reports:
             if report.failed:

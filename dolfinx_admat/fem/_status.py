@@ -70,7 +70,7 @@ def reduce_status(comm: MPI.Comm, name: str, status: StatusBuffers, describe: An
         mine = float(size.max()) if len(failed) else -1.0
         sizes = comm.allgather(mine)
         rank = int(np.argmax(sizes))
-        if comm.rank == rank:
+        if comm.rank == rank:  # alone: nothing here may leave the others waiting
             worst = {"rank": rank, **describe(int(failed[int(np.argmax(size))]))}
         worst = comm.bcast(worst, root=rank)
     return UpdateReport(name, int(total[0]), int(total[1]), int(total[2]), most, worst)

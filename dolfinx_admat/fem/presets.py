@@ -3,8 +3,8 @@
 ``direct`` is LU by MUMPS. ``iterative`` is CG (symmetric tangents) or GMRES with smoothed
 aggregation multigrid (GAMG): rigid body modes as near-nullspace, two levels of aggressive
 coarsening, no dropping, Chebyshev/Jacobi smoothing. Jacobi rather than SOR, because SOR fails on
-quadratic tetrahedra and has no transpose. ``auto`` takes ``direct`` in 2D and for small 3D
-problems.
+quadratic tetrahedra and has no transpose. ``auto`` takes ``direct`` for small problems
+(up to 60000 unknowns in 3D, 500000 in 2D) and for all that are not a single displacement.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 from dolfinx import fem, la
 
 from ..errors import MaterialError
-from ._compat import direct_solver
+from ._compat import SECANT, direct_solver
 
 PRESETS = ("auto", "direct", "iterative")
 
@@ -24,7 +24,7 @@ DIRECT_LIMIT_3D = 60_000
 DIRECT_LIMIT_2D = 500_000
 
 #: Line searches in the order in which they are tried.
-LINE_SEARCHES = ("bt", "secant")
+LINE_SEARCHES = ("bt", SECANT)
 
 # Newton with backtracking survives a load reversal (the full step often does not).
 # stol = 0: a short step is not convergence.

@@ -27,8 +27,8 @@ class SolveReport:
     """What a converged solve did; the same on all ranks.
 
     Attributes:
-        iterations: Newton iterations.
-        linear_iterations: Iterations of the linear solver, all Newton iterations together.
+        iterations: Newton iterations of the attempt that converged.
+        linear_iterations: Iterations of the linear solver in that attempt.
         residual: Norm of the final residual.
         residuals: Norm of the residual before each Newton iteration and at the end.
         materials: Last update of each material.
@@ -61,6 +61,8 @@ def material_derivative(
         u: Function to differentiate with respect to.
         du: Direction; default: a trial function.
         materials: The materials in F.
+
+    Collective: yes, at the first use of a tangent.
     """
     du = ufl.TrialFunction(u.function_space) if du is None else du
     J = ufl.derivative(F, u, du)
@@ -92,7 +94,6 @@ def _facets(mesh: dolfinx.mesh.Mesh, facets: Any) -> npt.NDArray[np.int32]:
             "reaction: facets must be a 1D array of local facet indices or (MeshTags, tag); got "
             f"{type(facets).__name__} {array.dtype} of shape {array.shape}"
         )
-    mesh.topology.create_entities(fdim)
     known = mesh.topology.index_map(fdim)
     count = known.size_local + known.num_ghosts
     if array.size and not (array.min() >= 0 and array.max() < count):
@@ -133,7 +134,8 @@ class MaterialProblem:
 
     Raises:
         MaterialError: A material's output is integrated over a boundary, with another rule or
-            over other cells; a material is missing. Collective: yes, like all methods.
+            over other cells; a material is missing. Collective: yes, as are ``solve`` and
+            ``reaction``.
     """
 
     def __init__(
@@ -169,7 +171,7 @@ class MaterialProblem:
             preset = presets.choose(solver, spaces)
         symmetric = all(m.material.symmetric_tangent for m in self.materials)
         # Follower loads and the like: what F depends on besides the materials may be unsymmetric.
-        symmetric &= len(forms) == 1 and not _depends(forms[0], u)
+        symmetric &= len(forms) == 1 and J is None and not _depends(forms[0], u)
         hint = (
             ""
             if J is None or self._has_tangents(J)
@@ -203,7 +205,10 @@ class MaterialProblem:
         )
         self.solver = self.problem.solver
         if len(spaces) == 1 and presets.is_displacement(spaces[0]):
-            self.problem.A.setNearNullSpace(presets.rigid_body_modes(spaces[0]))
+            modes = presets.rigid_body_modes(spaces[0])
+            self.problem.A.setNearNullSpace(modes)
+            if self.problem.P_mat is not None:
+                self.problem.P_mat.setNearNullSpace(modes)
         self._newton = MaterialSNES(
             self.problem,
             self._functions,
@@ -237,7 +242,8 @@ class MaterialProblem:
             What happened.
 
         Raises:
-            ConvergenceError: SNES did not converge; u, outputs and state are as they were.
+            ConvergenceError: SNES did not converge; u is as it was, outputs and state are those
+                of the last commit.
             MaterialError: Bad dt, or NaN in u; nothing has changed.
         """
         with collectively(self.comm):
@@ -251,7 +257,7 @@ class MaterialProblem:
                     )
             for bc in self.bcs:
                 value = getattr(bc.g, "value", None)
-                value = bc.g.x.array if value is None else value
+                value = bc.g.x.array if value is None else np.asarray(value)
                 if not np.isfinite(value).all():
                     raise MaterialError(
                         "solve: a prescribed boundary value is NaN or infinite; set it to finite "
@@ -322,8 +328,10 @@ class MaterialProblem:
                 raise MaterialError(
                     f"reaction: block={block!r}, but there are {len(self._functions)} unknowns"
                 )
-            V = self._functions[block].function_space
-            fdim = V.mesh.topology.dim - 1
+        V = self._functions[block].function_space
+        fdim = V.mesh.topology.dim - 1
+        V.mesh.topology.create_entities(fdim)  # collective, so before the local checks
+        with collectively(self.comm):
             if V.num_sub_spaces not in (0, V.dofmap.bs):
                 raise MaterialError(
                     "reaction: u is in a mixed-element space; give F and u as lists of blocks, and "
@@ -380,15 +388,14 @@ class MaterialProblem:
     def _has_tangents(self, J: Any) -> bool:
         forms = J if isinstance(J, ufl.Form) else [f for row in J for f in row if f is not None]
         forms = [forms] if isinstance(forms, ufl.Form) else forms
-        used = {c for form in forms for c in form.coefficients()}
-        return all(used & set(m._tangents.values()) for m in self.materials)
+        return all(m.has_tangents(forms) for m in self.materials)
 
     def _announce(self) -> None:
         unknowns = sum(
             f.function_space.dofmap.index_map.size_global * f.function_space.dofmap.index_map_bs
             for f in self._functions
         )
-        points = self.comm.allreduce(sum(len(m._status.code) for m in self.materials))
+        points = self.comm.allreduce(sum(m.number_of_points for m in self.materials))
         laws = ", ".join(m.name for m in self.materials)
         self.progress.say(
             f"admat: {laws} | {unknowns} unknowns, {points} points, {self.comm.size} rank"

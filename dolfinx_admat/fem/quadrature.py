@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import dolfinx
+import equinox as eqx
 import numpy as np
 import numpy.typing as npt
 import ufl
@@ -98,13 +99,13 @@ class QuadratureMaterial:
                 chunk_size=chunk_size,
                 point_parameters=tuple(parameters),
             )
-            check_inputs(self.name, mesh, inputs)
+            check_inputs(self.name, inputs)
             vectors = {
                 key: flatten_ufl(inputs[key], shape, f"{self.name}: input '{key}'")
                 for key, shape in material.inputs.items()
             }
         self._inputs_ufl = vectors
-        self._metadata = {"quadrature_degree": degree, "quadrature_scheme": scheme}
+        self._metadata = {"quadrature_degree": degree, "quadrature_rule": scheme}
         self._region = Region(mesh, cells, self._metadata)
         self.dx = self._region.dx
         self._space = QuadratureSpace(mesh, degree, scheme, self.cells)
@@ -149,6 +150,7 @@ class QuadratureMaterial:
         with collectively(mesh.comm):
             self.kernel.check_law()
             check_names(self.name, initial_state or {}, initial, "initial_state: no state variable")
+            check_names(self.name, material.state_kinds, initial, "state_kinds: no state variable")
         shapes = {**self.kernel.state_shapes, **material.state_kinds}
         for key, value in (initial_state or {}).items():
             what = f"{self.name}: initial_state '{key}'"
@@ -267,7 +269,10 @@ class QuadratureMaterial:
         self._history.commit()
 
     def revert(self) -> None:
-        """Forget the trial state: outputs and state are those of the last commit. Local."""
+        """Forget the trial state: outputs and state are those of the last commit. Local.
+
+        The tangents remain those of the last update.
+        """
         self._history.revert()
 
     def set_state(self, name: str, value: Any) -> None:
@@ -288,9 +293,36 @@ class QuadratureMaterial:
         np.copyto(self._history.state[name], self._history.state_n[name])
         self._history.write_state_functions()
 
-    def random_signs(self) -> AbstractContextManager[None]:
-        """Context in which the outputs have a random sign in each cell. Local."""
-        return self._history.random_signs()
+    def random_signs(self, *, strained: bool = False) -> AbstractContextManager[None]:
+        """Context in which the outputs have a random sign in each cell. Local.
+
+        Args:
+            strained: Replace the outputs by tangent : input first; of the size of the terms that
+                cancel in a body that is strained but free of stress.
+        """
+        if not strained:
+            return self._history.random_signs()
+        law, rows, values = self.material, self._space.rows, {}
+        for output, shape in law.outputs.items():
+            size = int(np.prod(shape))
+            total = np.zeros((len(self._status.code), size))
+            for key, given in self._last_inputs.items():
+                if (output, key) in self._tangents:
+                    block = self._tangents[output, key].x.array.reshape(
+                        -1, size, int(np.prod(law.inputs[key]))
+                    )
+                    total += np.einsum("pij,pj->pi", block[rows], given.reshape(len(total), -1))
+            values[output] = total.reshape(-1, *shape)
+        return self._history.random_signs(values)
+
+    def has_tangents(self, forms: list[ufl.Form]) -> bool:
+        """Whether some form contains a tangent of this material. Local."""
+        return any(set(self._tangents.values()) & set(form.coefficients()) for form in forms)
+
+    @property
+    def number_of_points(self) -> int:
+        """Quadrature points of this rank. Local."""
+        return len(self._status.code)
 
     def check_step(self, dt: float | None) -> None:
         """Check a step size. Local; the same on all ranks if ``dt`` is.
@@ -307,7 +339,8 @@ class QuadratureMaterial:
 
         That is the sum over outputs and inputs of dF/d(output) : tangent : d(input)/du[du]. Add it
         to ``ufl.derivative(F, u, du)``; ``fem.material_derivative`` does both. The tangents are
-        those of the last ``update``.
+        those of the last ``update``. State variables in F (``law["plastic_strain"]``) count as
+        constants.
         """
         parts = []
         for output, function in self._history.outputs.items():
@@ -388,6 +421,7 @@ class QuadratureMaterial:
         cell, q = divmod(point, self.points_per_cell)
         local = int(self.cells[cell])
         tdim = self.mesh.topology.dim
+        arrays = named_leaves(eqx.filter(self.material, eqx.is_array))
         x = self._coordinates.eval(self.mesh, np.array([local], dtype=np.int32))[0, q]
         return {
             "cell": int(self.mesh.topology.index_map(tdim).local_to_global(np.array([local]))[0]),
@@ -398,7 +432,7 @@ class QuadratureMaterial:
             "iterations": int(self._status.iterations[point]),
             "law": type(self.material).__name__,
             "parameters": {
-                **{k: np.asarray(v).tolist() for k, v in named_leaves(self.material).items()},
+                **{k: np.asarray(v).tolist() for k, v in arrays.items()},
                 **{k: f.values()[point].tolist() for k, f in self._parameters.items()},
             },
             "inputs": {k: v[point].tolist() for k, v in self._last_inputs.items()},

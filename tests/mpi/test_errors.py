@@ -136,8 +136,8 @@ def test_forms(cube):
     refused("quadrature_degree=None, the material has 2", lambda: problem(cube, work * ufl.dx))
     other = ufl.dx(metadata={"quadrature_degree": 4})
     refused("quadrature_degree=4, the material has 2", lambda: problem(cube, work * other))
-    wrong = ufl.dx(metadata={"quadrature_degree": 2, "quadrature_scheme": "vertex"})
-    refused("quadrature_scheme='vertex'", lambda: problem(cube, work * wrong))
+    wrong = ufl.dx(metadata={"quadrature_degree": 2, "quadrature_rule": "vertex"})
+    refused("quadrature_rule='vertex'", lambda: problem(cube, work * wrong))
     refused("materials is empty", lambda: problem(cube, work * law.dx, materials=[]))
     second = material(cube)
     refused(
@@ -154,7 +154,7 @@ def test_output_on_other_cells():
     half = mesh.locate_entities(domain, 3, lambda x: x[0] <= 0.5 + 1e-9)
     law = QuadratureMaterial(domain, ELASTIC, {"strain": strain(u)}, degree=1, cells=half)
     everywhere = ufl.Measure(
-        "dx", domain, metadata={"quadrature_degree": 1, "quadrature_scheme": "default"}
+        "dx", domain, metadata={"quadrature_degree": 1, "quadrature_rule": "default"}
     )
     F = ufl.inner(law["stress"], strain(v)) * everywhere
     refused(

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import ufl
-from dolfinx import fem
+from dolfinx import fem, mesh
 
 import dolfinx_admat as admat
-from dolfinx_admat.fem import LoadStepper, MaterialProblem
+from dolfinx_admat.fem import LoadStepper, MaterialProblem, QuadratureMaterial, strain
 
 COMM = MPI.COMM_WORLD
 
@@ -258,3 +258,69 @@ def test_discarded_problems_are_freed():
     del cube
     gc.collect()
     assert newton() is None
+
+
+def bar(law, load_case, length=1.0):
+    """A bar on rollers along x; ``load_case`` is "traction" or "displacement"."""
+    domain = mesh.create_box(COMM, [[0, 0, 0], [length] * 3], [1, 1, 1])
+    V = fem.functionspace(domain, ("P", 2, (3,)))
+    u, v = fem.Function(V), ufl.TestFunction(V)
+    material = QuadratureMaterial(domain, law, {"strain": strain(u)}, degree=2)
+    value = fem.Constant(domain, 0.0)
+    end = bodies.facets(domain, 0, length)
+    F = ufl.inner(material["stress"], strain(v)) * material.dx
+    bcs = []
+    for axis in range(3):
+        W = V.sub(axis)
+        dofs = fem.locate_dofs_topological(W, 2, bodies.facets(domain, axis, 0.0))
+        bcs.append(fem.dirichletbc(fem.Constant(domain, 0.0), dofs, W))
+    if load_case == "displacement":
+        bcs.append(fem.dirichletbc(value, fem.locate_dofs_topological(V.sub(0), 2, end), V.sub(0)))
+    else:
+        marked = fem.compute_integration_domains(
+            fem.IntegralType.exterior_facet, domain.topology, end
+        )
+        F -= value * v[0] * ufl.Measure("ds", domain, subdomain_data=[(1, marked)], subdomain_id=1)
+    problem = MaterialProblem(
+        F, u, materials=[material], bcs=bcs, petsc_options_prefix="bar_", progress=False
+    )
+    return problem, value, end, u
+
+
+def test_nothing_to_do_in_a_strained_body_without_stress():
+    """After full unloading the forces are round-off, but the plastic strain is not."""
+    law = admat.J2Plasticity(210e3, 0.3, admat.LinearHardening(250.0, 2000.0))
+    problem, traction, _, _ = bar(law, "traction")
+    for value in (200.0, 260.0, 300.0, 0.0, 0.0):
+        traction.value = value
+        report = problem.solve()
+    assert report.iterations <= 1
+
+
+@pytest.mark.parametrize("unit", [1e9, 1.0, 1e-6, 1e-9, 1e-12])
+@pytest.mark.parametrize("length", [1e-3, 1.0, 1e3])
+def test_the_answer_does_not_depend_on_units(unit, length):
+    """E = 1000 units; the stress of a plastic bar is sigma_y + H p in the same units."""
+    E, sigma_y, H = 1000.0 * unit, 2.0 * unit, 50.0 * unit
+    law = admat.J2Plasticity(E, 0.3, admat.LinearHardening(sigma_y, H))
+    problem, pull, end, _ = bar(law, "displacement", length)
+    pull.value = 0.01 * length
+    problem.solve()
+    p = (0.01 * E - sigma_y) / (E + H)
+    expected = (sigma_y + H * p) * length**2
+    assert problem.reaction(end)[0] == pytest.approx(expected, rel=1e-8)
+
+
+def test_a_failing_law_with_a_function_as_field():
+    """The report of a failed point holds numbers only, so that it can be sent to all ranks."""
+
+    class Curve(Brittle):
+        curve: object = eqx.field(default=None)
+
+        def update(self, strain, state, dt):
+            return super().update(self.curve(strain), state, dt)
+
+    cube = bodies.Cube(Curve(100.0, 0.01, curve=lambda x: x), n=1)
+    cube.moved.value[2] = 0.5
+    with pytest.raises(admat.ConvergenceError, match="local update failed"):
+        cube.problem.solve()
