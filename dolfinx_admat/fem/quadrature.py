@@ -308,10 +308,9 @@ class QuadratureMaterial:
             total = np.zeros((len(self._status.code), size))
             for key, given in self._last_inputs.items():
                 if (output, key) in self._tangents:
-                    block = self._tangents[output, key].x.array.reshape(
-                        -1, size, int(np.prod(law.inputs[key]))
-                    )
-                    total += np.einsum("pij,pj->pi", block[rows], given.reshape(len(total), -1))
+                    width = int(np.prod(law.inputs[key]))
+                    block = self._tangents[output, key].x.array.reshape(-1, size, width)[rows]
+                    total += np.einsum("pij,pj->pi", block, given.reshape(-1, width))
             values[output] = total.reshape(-1, *shape)
         return self._history.random_signs(values)
 
