@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from ._primitives import elastic_test, linear_solve, local_newton
 from ._result import LocalResult, LocalStatus
 
 Strategy = Literal["implicit", "unrolled", "finite_difference"]
@@ -112,7 +113,7 @@ def solve(
     arrays, static = eqx.partition(args, eqx.is_array_like)
     arrays = jax.tree.map(jnp.asarray, arrays)
     always_solved = elastic is None
-    elastic = jnp.asarray(False if elastic is None else elastic)
+    elastic = elastic_test(jnp.asarray(elastic)) if elastic is not None else jnp.asarray(False)
 
     def equations(x: jax.Array, packed: tuple) -> jax.Array:
         arrays, x_guess, elastic = packed
@@ -174,7 +175,7 @@ def _newton_step(residual: Callable, it: _Iterate, packed: tuple, options: Local
     row_norm = jnp.sum(jnp.abs(jacobian), axis=1)
     row_norm = jnp.where(row_norm > 0, row_norm, 1.0)
     scaled_before = jnp.max(jnp.abs(it.r) / row_norm)
-    dx = -_linear_solve(jacobian, it.r)
+    dx = -linear_solve(jacobian, it.r)
 
     def merit(r: jax.Array) -> jax.Array:
         return jnp.sum((r / row_norm) ** 2)
@@ -224,19 +225,24 @@ def _newton_step(residual: Callable, it: _Iterate, packed: tuple, options: Local
     )
 
 
-def _summary(it: _Iterate, packed: tuple) -> LocalResult:
-    return LocalResult(it.code, it.iterations, it.scaled, ~packed[2])
-
-
 def _iterate(
     residual: Callable, x: jax.Array, packed: tuple, options: LocalNewton
 ) -> tuple[jax.Array, LocalResult]:
+    if jax.config.jax_disable_jit:  # a debugger wants numbers, not a traced residual
+        out = _iterate_now(residual, x, packed, options)
+    else:
+        out = local_newton(residual, _iterate_now, x, packed, options)
+    x, code, iterations, scaled = out
+    return x, LocalResult(code, iterations, scaled, ~packed[2])
+
+
+def _iterate_now(residual: Callable, x: jax.Array, packed: tuple, options: LocalNewton) -> tuple:
     it = jax.lax.while_loop(
         lambda it: ~it.done & (it.iterations < options.max_iterations),
         lambda it: _newton_step(residual, it, packed, options),
         _start(residual, x, packed),
     )
-    return it.x, _summary(it, packed)
+    return it.x, it.code, it.iterations, it.scaled
 
 
 def _iterate_unrolled(
@@ -262,14 +268,8 @@ def _iterate_unrolled(
     (it, _), _ = jax.lax.scan(
         body, (start, jnp.asarray(False)), None, length=options.max_iterations + 1
     )
-    summary = _summary(it, packed)
+    summary = LocalResult(it.code, it.iterations, it.scaled, ~packed[2])
     return it.x, jax.tree.map(jax.lax.stop_gradient, summary)
-
-
-def _linear_solve(matrix: jax.Array, rhs: jax.Array) -> jax.Array:
-    if rhs.size == 1:
-        return rhs / matrix[0]
-    return jnp.linalg.solve(matrix, rhs)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -284,7 +284,7 @@ def _attach_jvp(residual: Callable, primals: tuple, tangents: tuple) -> tuple:
     x = _attach(residual, x_solved, packed)  # so that the rule itself can be differentiated
     jacobian = jax.jacfwd(residual)(x, packed)
     _, r_dot = jax.jvp(lambda p: residual(x, p), (packed,), (tangents[1],))
-    return x, -_linear_solve(jacobian, r_dot)
+    return x, -linear_solve(jacobian, r_dot)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
