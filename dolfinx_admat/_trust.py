@@ -5,6 +5,7 @@ user (or to root), as must everything above it, and nobody else may be able to w
 shared folder with the sticky bit (such as /tmp) is fine if what we use inside it is ours alone.
 """
 
+import errno
 import functools
 import grp
 import logging
@@ -26,15 +27,20 @@ def configured() -> Path:
 
     ``$DOLFINX_ADMAT_CACHE``, else ``$XDG_CACHE_HOME/dolfinx_admat``, else
     ``~/.cache/dolfinx_admat``; where others may create files as well, a folder of this user in it.
+
+    Raises:
+        FileNotFoundError: The environment names none, and this user has no home.
     """
     user = f"dolfinx_admat-{os.geteuid()}"
     if given := os.environ.get("DOLFINX_ADMAT_CACHE"):
-        asked = Path(given).expanduser().absolute()
+        asked = Path(os.path.abspath(os.path.expanduser(given)))
         return asked / user if _shared(asked) else asked
-    base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    if not base.is_absolute():  # no home at all, or a value that the XDG rules say to ignore
-        base = Path(os.path.expanduser("~/.cache"))
-    return base / (user if _shared(base) else "dolfinx_admat")
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(base):  # the XDG rules say to ignore such a value
+        base = os.path.expanduser("~/.cache")
+    if not os.path.isabs(base):
+        raise FileNotFoundError(errno.ENOENT, "this user has no home", base)
+    return Path(base) / (user if _shared(Path(base)) else "dolfinx_admat")
 
 
 def temporary() -> Path:
@@ -58,7 +64,7 @@ def folders(problems: list[str] | None = None, *, create: bool = False) -> Itera
         except OSError as error:
             problems.append(f"{error.filename or candidate.__name__}: {error.strerror}")
             continue
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             continue
         reason = why_untrusted(folder)
         if reason is None:
@@ -74,14 +80,14 @@ def folders(problems: list[str] | None = None, *, create: bool = False) -> Itera
 def _create(folder: Path) -> None:
     """Make a folder and its parents for this user alone, whatever the umask is."""
     missing = []
-    while not folder.is_dir():
+    while not os.path.isdir(folder):
         missing.append(folder)
         folder = folder.parent
     for folder in reversed(missing):
         try:
             folder.mkdir(mode=0o700)
         except FileExistsError:  # another process, or something that is no folder
-            if not folder.is_dir():
+            if not os.path.isdir(folder):
                 raise
 
 

@@ -207,8 +207,9 @@ def _build(name: str, stem: str, source: Callable[[], str], flags: Sequence[str]
             "no compiler",
         )
     text: str | None = None
-    problems: list[str] = []
-    for folder in _trust.folders(problems, create=True):
+    unusable: list[str] = []
+    full: list[str] = []
+    for folder in _trust.folders(unusable, create=True):
         path = folder / f"{stem}-{found.identity}.so"
         try:
             with _locked(folder / f"{stem}.lock"):
@@ -216,9 +217,9 @@ def _build(name: str, stem: str, source: Callable[[], str], flags: Sequence[str]
                 if library is None:
                     text = source() if text is None else text
                     _compile(name, found, text, flags, path)
-                    library = _open(path, problems)
+                    library = _open(path, full)
         except OSError as error:  # read-only, full, ...
-            problems.append(f"{folder}: {error.strerror or error}")
+            full.append(f"{folder}: {error.strerror or error}")
             continue
         except BuildError:
             library = _find(stem, "*")  # e.g. a compiler without the C library's headers
@@ -226,10 +227,10 @@ def _build(name: str, stem: str, source: Callable[[], str], flags: Sequence[str]
                 raise
         if library is None:
             continue
-        if problems:
-            _trust.say_once(f"compiled code is kept in {folder}, because {'; '.join(problems)}")
+        if full:
+            _trust.say_once(f"compiled code is kept in {folder}, because {'; '.join(full)}")
         return library
-    raise _no_folder(problems)
+    raise _no_folder([*unusable, *full])
 
 
 def _compile(name: str, found: Compiler, text: str, flags: Sequence[str], path: Path) -> None:
