@@ -34,13 +34,13 @@ def configured() -> Path:
     user = f"dolfinx_admat-{os.geteuid()}"
     if given := os.environ.get("DOLFINX_ADMAT_CACHE"):
         asked = Path(os.path.abspath(os.path.expanduser(given)))
-        return asked / user if _shared(asked) else asked
+        return asked / user if is_shared(asked) else asked
     base = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(base):  # the XDG rules say to ignore such a value
         base = os.path.expanduser("~/.cache")
     if not os.path.isabs(base):
         raise FileNotFoundError(errno.ENOENT, "this user has no home", base)
-    return Path(base) / (user if _shared(Path(base)) else "dolfinx_admat")
+    return Path(base) / (user if is_shared(Path(base)) else "dolfinx_admat")
 
 
 def temporary() -> Path:
@@ -60,7 +60,7 @@ def folders(problems: list[str] | None = None, *, create: bool = False) -> Itera
         try:
             folder = candidate()
             if create:
-                _create(folder)
+                make_private(folder)
         except OSError as error:
             problems.append(f"{error.filename or candidate.__name__}: {error.strerror}")
             continue
@@ -77,7 +77,7 @@ def folders(problems: list[str] | None = None, *, create: bool = False) -> Itera
         )
 
 
-def _create(folder: Path) -> None:
+def make_private(folder: Path) -> None:
     """Make a folder and its parents for this user alone, whatever the umask is."""
     missing = []
     while not os.path.isdir(folder):
@@ -124,7 +124,7 @@ def _trusted_users() -> set[int]:
     return {0, os.geteuid(), os.lstat("/").st_uid}
 
 
-def _shared(folder: Path) -> bool:
+def is_shared(folder: Path) -> bool:
     """Whether others may create files in a folder, but not touch those of this user."""
     try:
         mode = folder.stat().st_mode

@@ -1,8 +1,14 @@
 """The finite element part: needs dolfinx, ufl, petsc4py and mpi4py."""
 
+from .. import _jax_cache
 from ._environment import check_environment
 
 check_environment()  # before anything else: a wrong installation must say so clearly
+
+from . import _ffcx_cache  # noqa: E402
+
+_jax_cache.enable()
+_ffcx_cache.configure()
 
 from .kinematics import deformation_gradient as deformation_gradient  # noqa: E402
 from .kinematics import plane_deformation_gradient as plane_deformation_gradient  # noqa: E402

@@ -14,7 +14,7 @@ FENICSX = ("dolfinx", "ufl", "basix", "ffcx", "petsc4py", "mpi4py")
 # A module may import from its own layer and from those before it.
 LAYERS = (
     {"errors", "_runtime"},
-    {"_compiler", "_trust", "compilation"},
+    {"_compiler", "_trust", "_jax_cache", "compilation"},
     {"tensors"},
     {"implicit"},
     {"materials"},
