@@ -28,7 +28,8 @@ class History:
 
     Attributes:
         outputs: Quadrature function of each output, holding the trial values.
-        buffers: Their arrays, (rows, *shape); rows beyond ``space.rows`` belong to others.
+        buffers: The trial values, (points, *shape); the functions' own memory where the points
+            come in order there, otherwise ``publish`` copies them.
         state: Trial state, (points, *shape).
         state_n: State at t_n.
     """
@@ -44,9 +45,8 @@ class History:
         self._name, self._space = name, space
         self._shapes = {**outputs, **state_shapes}
         self.outputs = {key: self._vector(key) for key in outputs}
-        self.buffers = {
-            key: f.x.array.reshape(-1, *outputs[key]) for key, f in self.outputs.items()
-        }
+        rows = {key: f.x.array.reshape(-1, *outputs[key]) for key, f in self.outputs.items()}
+        self.buffers = {key: values[space.rows] for key, values in rows.items()}
         self._outputs_n = {key: buffer.copy() for key, buffer in self.buffers.items()}
         self.state_n = state
         self.state = {key: value.copy() for key, value in state.items()}
@@ -77,6 +77,14 @@ class History:
         """All quadrature functions in use."""
         return {*self.outputs.values(), *self._state_functions.values()}
 
+    def publish(self) -> None:
+        """Bring the functions of outputs up to date, where they are not the buffers themselves."""
+        if isinstance(self._space.rows, slice):
+            return
+        for key, function in self.outputs.items():
+            flat = self.buffers[key].reshape(len(self._space.rows), -1)
+            function.x.array.reshape(-1, flat.shape[1])[self._space.rows] = flat
+
     def write_state_functions(self) -> None:
         """Bring the functions of state variables up to date with the trial state."""
         for key, function in self._state_functions.items():
@@ -86,7 +94,7 @@ class History:
     def values(self, key: str) -> Floats:
         """Copy of the trial values as ordinary tensors; (cells, points, *shape)."""
         shape = self.shape(key)
-        flat = self.buffers[key][self._space.rows] if key in self.buffers else self.state[key]
+        flat = self.buffers[key] if key in self.buffers else self.state[key]
         return to_ordinary(self._space.per_cell(flat), shape)
 
     def at_t_n(self) -> Mapping[str, Floats]:
@@ -109,20 +117,22 @@ class History:
             np.copyto(self.state[key], value)
         for key, buffer in self.buffers.items():
             np.copyto(buffer, self._outputs_n[key])
+        self.publish()
         self.write_state_functions()
 
     @contextmanager
     def random_signs(self, values: Mapping[str, Floats] | None = None) -> Iterator[None]:
         """Within this context, the outputs (or ``values``) have a random sign in each cell."""
         saved = {key: buffer.copy() for key, buffer in self.buffers.items()}
-        rows = self._space.rows
         try:
             for key, buffer in self.buffers.items():
-                cells = self._space.per_cell(buffer[rows] if values is None else values[key])
+                cells = self._space.per_cell(buffer if values is None else values[key])
                 signs = np.random.default_rng(0).choice([-1.0, 1.0], len(cells))
                 signed: Any = cells * signs.reshape(-1, *(1,) * (cells.ndim - 1))
-                buffer[rows] = signed.reshape(-1, *buffer.shape[1:])
+                buffer[:] = signed.reshape(buffer.shape)
+            self.publish()
             yield
         finally:
             for key, buffer in self.buffers.items():
                 np.copyto(buffer, saved[key])
+            self.publish()

@@ -114,3 +114,10 @@ class Region:
         wanted = np.atleast_1d(np.asarray(integral.subdomain_id(), dtype=object)).tolist()
         data = integral.subdomain_data()
         return data is self.data and all(w in self.ids for w in wanted)
+
+    def fills(self, integral: Any) -> bool:
+        """Whether a UFL cell integral runs over exactly this region's cells."""
+        wanted = integral.subdomain_id()
+        if self.ids is None:
+            return bool(wanted == "everywhere")
+        return self.covers(integral) and set(np.atleast_1d(wanted).tolist()) == set(self.ids)

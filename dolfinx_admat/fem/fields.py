@@ -13,6 +13,9 @@ from ._collective import collectively
 
 Floats = npt.NDArray[np.float64]
 
+#: Cells that are evaluated at once.
+PIECE = 2048
+
 
 class PointField:
     """A value of given shape at every quadrature point of some cells.
@@ -76,8 +79,11 @@ class PointField:
 
     def values(self) -> Floats:
         """Values now, (cells * points, *shape); overwritten by the next call. Local."""
-        if self._expression is not None and len(self._cells):
-            self._expression.eval(self._mesh, self._cells, self._buffer)
+        if self._expression is not None:
+            # Piece by piece: dolfinx gathers the coefficients of all cells that it is given.
+            for begin in range(0, len(self._cells), PIECE):
+                piece = slice(begin, begin + PIECE)
+                self._expression.eval(self._mesh, self._cells[piece], self._buffer[piece])
         return self._buffer.reshape(-1, *self._buffer.shape[2:])
 
 

@@ -5,18 +5,19 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import dolfinx
-import equinox as eqx
 import numpy as np
 import numpy.typing as npt
 import ufl
 
 from ..errors import ConvergenceError, MaterialError
-from ..kernels import BatchKernel, StatusBuffers
+from ..kernels import BatchKernel
 from ..kernels.batch import DEFAULT_CHUNK
 from ..materials import Material
 from ..materials._declare import named_leaves
+from . import _native
 from ._checks import check_arguments, check_form, check_inputs, check_names
 from ._collective import collectively
+from ._evaluation import Evaluation, Tangents
 from ._history import History
 from ._regions import Region
 from ._spaces import QuadratureSpace
@@ -87,6 +88,7 @@ class QuadratureMaterial:
         entity_maps: list[Any] | None = None,
         jit_options: dict[str, Any] | None = None,
     ) -> None:
+        jit_options = _native.jit_options(jit_options)
         self.mesh, self.name = mesh, name or type(material).__name__
         self.degree, self.scheme = degree, scheme
         self.dt: float | None = None
@@ -127,24 +129,17 @@ class QuadratureMaterial:
             )
 
         self._field = field
-        self._inputs = {
+        fields = {
             key: field(vectors[key], (int(np.prod(shape)),), f"{self.name}: input '{key}'")
             for key, shape in material.inputs.items()
         }
         known = named_leaves(material)
-        self._parameters = {
+        varying = {
             key: field(value, np.shape(known[key]), f"{self.name}: parameter '{key}'")
             for key, value in parameters.items()
         }
-        self._offset: dict[str, Floats] = {}
         detj = abs(ufl.JacobianDeterminant(mesh))
         self._volumes = field(ufl.as_vector([detj]), (1,), "volume")
-        # Compiled now, on all ranks, because a failure is described by one rank alone.
-        self._coordinates = dolfinx.fem.Expression(
-            ufl.SpatialCoordinate(mesh), self.points, jit_options=jit_options
-        )
-        self._tangents: dict[tuple[str, str], dolfinx.fem.Function] = {}
-        self._status = StatusBuffers.allocate(points)
 
         initial = self.kernel.initial_state(points)
         with collectively(mesh.comm):
@@ -157,6 +152,20 @@ class QuadratureMaterial:
             given = field(value, ordinary_shape(shapes[key]), what)
             initial[key][:] = from_ordinary(given.values(), shapes[key])
         self._history = History(self.name, self._space, material.outputs, initial, shapes)
+        coordinates = dolfinx.fem.Expression(
+            ufl.SpatialCoordinate(mesh), self.points, jit_options=jit_options
+        )
+        self._evaluation = Evaluation(
+            self.name,
+            mesh,
+            self.kernel,
+            self._space,
+            self.cells,
+            fields,
+            varying,
+            self._history,
+            coordinates,
+        )
         if initial_stress is not None:
             self._set_initial_stress(field(initial_stress, (3, 3), f"{self.name}: initial_stress"))
 
@@ -256,10 +265,15 @@ class QuadratureMaterial:
         with dolfinx.common.Timer("admat: material"), collectively(self.mesh.comm):
             self.check_step(dt)
             # Without a step, a law that reads it after all gets NaN: a failure, not a guess.
-            self._evaluate(float("nan") if dt is None else float(dt), tangent)
+            self._evaluation.run(float("nan") if dt is None else float(dt), tangent)
         self.dt = dt
         self._history.write_state_functions()
-        report = reduce_status(self.mesh.comm, self.name, self._status, self._describe_point)
+        report = reduce_status(
+            self.mesh.comm,
+            self.name,
+            self._evaluation.status,
+            lambda point: self._evaluation.describe(point, dt),
+        )
         if report.failed and on_failure == "raise":
             raise ConvergenceError(report.message, {"worst": report.worst})
         return report
@@ -302,26 +316,16 @@ class QuadratureMaterial:
         """
         if not strained:
             return self._history.random_signs()
-        law, rows, values = self.material, self._space.rows, {}
-        for output, shape in law.outputs.items():
-            size = int(np.prod(shape))
-            total = np.zeros((len(self._status.code), size))
-            for key, given in self._last_inputs.items():
-                if (output, key) in self._tangents:
-                    width = int(np.prod(law.inputs[key]))
-                    block = self._tangents[output, key].x.array.reshape(-1, size, width)[rows]
-                    total += np.einsum("pij,pj->pi", block, given.reshape(-1, width))
-            values[output] = total.reshape(-1, *shape)
-        return self._history.random_signs(values)
+        return self._history.random_signs(self._evaluation.tangents_times_inputs())
 
     def has_tangents(self, forms: list[ufl.Form]) -> bool:
         """Whether some form contains a tangent of this material. Local."""
-        return any(set(self._tangents.values()) & set(form.coefficients()) for form in forms)
+        return any(self.tangents.functions() & set(form.coefficients()) for form in forms)
 
     @property
     def number_of_points(self) -> int:
         """Quadrature points of this rank. Local."""
-        return len(self._status.code)
+        return len(self.cells) * self.points_per_cell
 
     def check_step(self, dt: float | None) -> None:
         """Check a step size. Local; the same on all ranks if ``dt`` is.
@@ -348,7 +352,7 @@ class QuadratureMaterial:
                 change = ufl.algorithms.expand_derivatives(ufl.derivative(vector, u, du))
                 if isinstance(change, ufl.constantvalue.Zero):
                     continue
-                term = ufl.dot(self._tangent_function(output, key), change)
+                term = ufl.dot(self.tangents.function((output, key)), change)
                 direction = term if direction is None else direction + term
             if direction is not None and function in F.coefficients():
                 parts.append(ufl.derivative(F, function, direction))
@@ -367,89 +371,40 @@ class QuadratureMaterial:
         """The coefficients behind ``law[name]``: outputs and states in use. Local."""
         return self._history.functions()
 
+    # -- for the assembly -----------------------------------------------------------------
+
+    @property
+    def tangents(self) -> Tangents:
+        """Buffers of the tangents. Local."""
+        return self._evaluation.tangents
+
+    @property
+    def outputs(self) -> Mapping[str, dolfinx.fem.Function]:
+        """The coefficient behind each output. Local."""
+        return self._history.outputs
+
+    @property
+    def input_vectors(self) -> Mapping[str, Any]:
+        """UFL vector of each input, in the law's components. Local."""
+        return self._inputs_ufl
+
+    def fills(self, integral: Any) -> bool:
+        """Whether a cell integral of the material's outputs runs over all its cells. Local."""
+        return self._region.fills(integral)
+
     # -- internal -------------------------------------------------------------------------
-
-    def _tangent_function(self, output: str, key: str) -> dolfinx.fem.Function:
-        if (output, key) not in self._tangents:
-            law = self.material
-            size = int(np.prod(law.outputs[output])), int(np.prod(law.inputs[key]))
-            self._tangents[output, key] = self._space.function(f"d{output}/d{key}", size)
-        return self._tangents[output, key]
-
-    def _read_inputs(self) -> dict[str, Floats]:
-        read = {}
-        for key, shape in self.material.inputs.items():
-            values = self._inputs[key].values()
-            if key in self._offset:
-                values += self._offset[key]
-            read[key] = values.reshape(-1, *shape)
-        return read
-
-    def _evaluate(self, dt: float, tangent: bool) -> None:
-        # Slices give views of just our points; scattered rows are left to the kernel.
-        scattered = not isinstance(self._space.rows, slice)
-        mine = slice(None) if scattered else self._space.rows
-        law, blocks = self.material, None
-        if tangent:
-            blocks = {
-                (o, i): f.x.array.reshape(-1, *law.outputs[o], *law.inputs[i])[mine]
-                for (o, i), f in self._tangents.items()
-            }
-        parameters = {}
-        for key, given in self._parameters.items():
-            parameters[key] = given.values()
-            if np.isnan(parameters[key]).any():
-                raise MaterialError(f"{self.name}: parameter '{key}' is NaN at some points")
-        with dolfinx.common.Timer("admat: inputs"):
-            inputs = self._read_inputs()
-        self._last_inputs = inputs
-        with dolfinx.common.Timer("admat: kernel"):
-            self.kernel.update(
-                inputs,
-                self._history.state_n,
-                dt,
-                outputs={key: buffer[mine] for key, buffer in self._history.buffers.items()},
-                new_state=self._history.state,
-                status=self._status,
-                tangent=blocks,
-                rows=self._space.rows if scattered else None,
-                parameters=parameters,
-            )
-
-    def _describe_point(self, point: int) -> dict[str, Any]:
-        cell, q = divmod(point, self.points_per_cell)
-        local = int(self.cells[cell])
-        tdim = self.mesh.topology.dim
-        arrays = named_leaves(eqx.filter(self.material, eqx.is_array))
-        x = self._coordinates.eval(self.mesh, np.array([local], dtype=np.int32))[0, q]
-        return {
-            "cell": int(self.mesh.topology.index_map(tdim).local_to_global(np.array([local]))[0]),
-            "point": q,
-            "coordinates": x.tolist(),
-            "code": int(self._status.code[point]),
-            "residual": float(self._status.residual[point]),
-            "iterations": int(self._status.iterations[point]),
-            "law": type(self.material).__name__,
-            "parameters": {
-                **{k: np.asarray(v).tolist() for k, v in arrays.items()},
-                **{k: f.values()[point].tolist() for k, f in self._parameters.items()},
-            },
-            "inputs": {k: v[point].tolist() for k, v in self._last_inputs.items()},
-            "state": {k: v[point].tolist() for k, v in self._history.state_n.items()},
-            "dt": self.dt,
-        }
 
     def _set_initial_stress(self, stress: PointField) -> None:
         with collectively(self.mesh.comm):
-            self._offset = {
-                "strain": initial_strain(
-                    self.name,
-                    self.kernel,
-                    from_ordinary(stress.values(), (6,)),
-                    self._history.state_n,
-                    {key: f.values() for key, f in self._parameters.items()},
-                )
-            }
-            rows = self._space.rows
-            self._history.buffers["stress"][rows] = from_ordinary(stress.values(), (6,))
+            given = from_ordinary(stress.values(), (6,))
+            strain = initial_strain(
+                self.name,
+                self.kernel,
+                given,
+                self._history.state_n,
+                self._evaluation.parameters(),
+            )
+            self._evaluation.offset = {"strain": strain}
+            self._history.buffers["stress"][:] = given
+        self._history.publish()
         self._history.commit()
