@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from mpi4py import MPI
 
+from ..compilation import BuildError
 from ..errors import AdmatError, ConvergenceError, MaterialError
 
 _KINDS = {
@@ -18,6 +19,7 @@ _KINDS = {
         FileNotFoundError,
         PermissionError,
         ImportError,
+        BuildError,
     )
 }
 
