@@ -1,8 +1,9 @@
-"""Threads and devices of an MPI rank, settled before JAX and BLAS start their pools.
+"""Threads and devices of this process, settled before JAX and BLAS start their pools.
 
 `configure()` runs first when `dolfinx_admat` is imported. Started by an MPI launcher, a
-process gets one thread and the CPU; what the user has set in the environment wins. Outside MPI
-nothing is changed.
+process gets one thread and the CPU, or one GPU if the user has asked for GPUs; what the user has
+set in the environment wins. Outside MPI nothing is changed, so laws alone run where JAX puts them;
+`prefer_cpu()` is for FE runs, which have their matrices on the CPU.
 
 XLA sizes its pool by the variable `NPROC` (else by the CPU affinity) when JAX first computes;
 importing JAX earlier does no harm, computing with it earlier does, and is warned about.
@@ -95,8 +96,11 @@ def configure(environ: MutableMapping[str, str] = os.environ) -> None:
     environ.setdefault("NPROC", environ["OMP_NUM_THREADS"].split(",")[0].strip() or "1")
     # Ranks that share a GPU must not each take most of its memory.
     environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    platforms = environ.get("JAX_PLATFORMS") or environ.get("JAX_PLATFORM_NAME", "")
     if not {"JAX_PLATFORMS", "JAX_PLATFORM_NAME"} & chosen:
         _select_cpu(environ)
+    elif "JAX_CUDA_VISIBLE_DEVICES" not in chosen and {"cuda", "gpu"} & set(platforms.split(",")):
+        _select_gpu(environ)
     if environ is not os.environ:
         return
     _limit_loaded_blas(chosen)
@@ -117,6 +121,66 @@ def _select_cpu(environ: MutableMapping[str, str]) -> None:
     elif jax.config.jax_platforms is None:  # imported before us, nothing chosen in code
         environ["JAX_PLATFORMS"] = "cpu"
         jax.config.update("jax_platforms", "cpu")
+
+
+def _select_gpu(environ: MutableMapping[str, str]) -> None:
+    """Give the ranks of a node its GPUs in turn; otherwise all would take the first."""
+    gpus = _count_gpus(environ)
+    if gpus == 0:
+        return  # unknown; JAX will see
+    launcher = _launcher()
+    local = None if launcher is None else _integer(launcher.local_rank)
+    device = str((launcher_rank() if local is None else local) % gpus)
+    environ["JAX_CUDA_VISIBLE_DEVICES"] = device
+    jax = sys.modules.get("jax")
+    if jax is not None and environ is os.environ:  # imported before us: it has read its variables
+        jax.config.update("jax_cuda_visible_devices", device)
+
+
+def _count_gpus(environ: MutableMapping[str, str]) -> int:
+    """GPUs that CUDA will show to this process, counted without starting CUDA."""
+    visible = environ.get("CUDA_VISIBLE_DEVICES")  # a batch system may give each rank its own
+    if visible is not None:
+        return len([device for device in visible.split(",") if device.strip()])
+    try:
+        return len(os.listdir("/proc/driver/nvidia/gpus"))
+    except OSError:
+        return 0
+
+
+def prefer_cpu() -> None:
+    """Let JAX compute on the CPU, unless the user has chosen a platform or a device.
+
+    JAX that has not computed yet will not even look for a GPU; if it has, what is on the GPU
+    stays there and new arrays are made on the CPU.
+    """
+    import jax
+
+    if os.environ.get("JAX_PLATFORMS") or os.environ.get("JAX_PLATFORM_NAME"):
+        return
+    if jax.config.jax_platforms or jax.config.jax_default_device is not None:
+        return
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_default_device", "cpu")
+
+
+def device() -> str:
+    """Where JAX puts new arrays, e.g. ``cpu`` or ``gpu 0 (NVIDIA H100)``; starts JAX."""
+    import jax
+
+    (found,) = jax.numpy.zeros(1).devices()
+    return "cpu" if found.platform == "cpu" else f"gpu {found.id} ({found.device_kind})"
+
+
+def threads() -> str:
+    """How many threads the numerical libraries use, e.g. ``1 thread``, or ``XLA 8, OpenMP 1``."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    xla = xla_pool_size() or _integer("NPROC") or cores or 1
+    given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    openmp = int(given) if given.isdigit() else cores or 1
+    if xla == openmp:
+        return f"{xla} thread{'s' if xla > 1 else ''}"
+    return f"threads: XLA {xla}, OpenMP {openmp}"
 
 
 def _limit_loaded_blas(chosen: set[str]) -> None:

@@ -1,12 +1,13 @@
 """The finite element part: needs dolfinx, ufl, petsc4py and mpi4py."""
 
-from .. import _jax_cache
+from .. import _jax_cache, _runtime
 from ._environment import check_environment
 
 check_environment()  # before anything else: a wrong installation must say so clearly
 
 from . import _ffcx_cache  # noqa: E402
 
+_runtime.prefer_cpu()
 _jax_cache.enable()
 _ffcx_cache.configure()
 

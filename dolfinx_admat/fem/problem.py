@@ -8,11 +8,11 @@ from petsc4py import PETSc
 
 import dolfinx
 import dolfinx.fem.petsc
-import jax
 import numpy as np
 import numpy.typing as npt
 import ufl
 
+from .. import _runtime
 from ..errors import MaterialError
 from . import _compat, presets
 from ._collective import collectively
@@ -397,8 +397,10 @@ class MaterialProblem:
         )
         points = self.comm.allreduce(sum(m.number_of_points for m in self.materials))
         laws = ", ".join(m.name for m in self.materials)
+        backends = sorted({getattr(m.kernel, "backend", "xla") for m in self.materials})
+        threads = _runtime.threads() + (" per rank" if self.comm.size > 1 else "")
         self.progress.say(
             f"admat: {laws} | {unknowns} unknowns, {points} points, {self.comm.size} rank"
-            f"{'s' if self.comm.size > 1 else ''} | {self.preset} solver, xla kernels on "
-            f"{jax.default_backend()}"
+            f"{'s' if self.comm.size > 1 else ''} | {self.preset} solver | "
+            f"{' and '.join(backends)} kernels on {_runtime.device()}, {threads}"
         )

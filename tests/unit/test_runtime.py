@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -150,3 +151,89 @@ def test_xla_pool_follows_the_user(mpiexec):
 def test_a_pool_that_started_too_early_is_warned_about_once(mpiexec):
     done = ranks(mpiexec, "import jax; jax.numpy.ones(1).block_until_ready()")
     assert done.stderr.count("Import dolfinx_admat first, or set NPROC=1") == 1
+
+
+def asked_for_gpus(environ, rank, local=None, **given):
+    environ.setenv("PMI_RANK", str(rank))
+    environ.setenv("PMI_SIZE", "8")
+    if local is not None:
+        environ.setenv("MPI_LOCALRANKID", str(local))
+    environ.delitem(sys.modules, "jax", raising=False)
+    return configured(environ, **({"JAX_PLATFORMS": "cuda,cpu"} | given))
+
+
+@pytest.mark.parametrize(
+    ("rank", "local", "visible", "device"),
+    [
+        (5, 1, "0,1,2,3", "1"),
+        (5, 5, "0,1,2,3", "1"),  # more ranks than GPUs: in turn
+        (5, None, "0,1,2,3", "1"),  # a launcher that does not say: as if nodes were alike
+        (5, 1, "3", "0"),  # the batch system has given this rank its GPU
+    ],
+)
+def test_ranks_take_the_gpus_of_their_node_in_turn(environ, rank, local, visible, device):
+    found = asked_for_gpus(environ, rank, local, CUDA_VISIBLE_DEVICES=visible)
+    assert found["JAX_CUDA_VISIBLE_DEVICES"] == device
+    assert found["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
+    assert found["JAX_PLATFORMS"] == "cuda,cpu"
+
+
+def test_the_users_choice_of_gpus_wins(environ):
+    given = {"JAX_CUDA_VISIBLE_DEVICES": "2", "XLA_PYTHON_CLIENT_PREALLOCATE": "true"}
+    found = asked_for_gpus(environ, 1, 1, CUDA_VISIBLE_DEVICES="0,1,2", **given)
+    assert {name: found[name] for name in given} == given
+
+
+def test_no_gpu_is_chosen_where_none_is_asked_for_or_known(environ):
+    found = asked_for_gpus(environ, 1, 1, JAX_PLATFORMS="cpu", CUDA_VISIBLE_DEVICES="0,1")
+    assert "JAX_CUDA_VISIBLE_DEVICES" not in found
+    found = asked_for_gpus(environ, 1, 1, CUDA_VISIBLE_DEVICES="")
+    assert "JAX_CUDA_VISIBLE_DEVICES" not in found
+
+
+PLATFORMS = """
+import jax
+{before}
+import dolfinx_admat{part}
+print(jax.config.jax_platforms, jax.config.jax_default_device)
+"""
+
+
+@pytest.mark.parametrize(
+    ("part", "before", "variables", "expected"),
+    [
+        ("", "", {}, "None None"),  # laws alone run where JAX likes, a GPU if there is one
+        (".fem", "", {}, "cpu cpu"),
+        (".fem", "jax.numpy.ones(1)", {}, "cpu cpu"),
+        (".fem", "", {"JAX_PLATFORMS": "cpu,"}, "cpu, None"),
+        (".fem", "jax.config.update('jax_platforms', 'cuda')", {}, "cuda None"),
+        (".fem", "jax.config.update('jax_default_device', 'gpu')", {}, "None gpu"),
+    ],
+)
+def test_fe_runs_are_on_the_cpu_unless_a_device_was_chosen(part, before, variables, expected):
+    if part and find_spec("dolfinx") is None:
+        pytest.skip("needs dolfinx")
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_PLAT", *LAUNCHER_WORDS))}
+    done = subprocess.run(
+        [sys.executable, "-c", PLATFORMS.format(before=before, part=part)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=clean | variables,
+        timeout=120,
+    )
+    assert done.stdout.strip() == expected, done.stderr
+
+
+def test_threads_in_words(environ):
+    environ.setattr(_runtime, "xla_pool_size", lambda: 1)
+    environ.setenv("OMP_NUM_THREADS", "1,2")
+    assert _runtime.threads() == "1 thread"
+    environ.setattr(_runtime, "xla_pool_size", lambda: 4)
+    assert _runtime.threads() == "threads: XLA 4, OpenMP 1"
+    environ.setenv("OMP_NUM_THREADS", "4")
+    assert _runtime.threads() == "4 threads"
+
+
+def test_device_in_words():
+    assert _runtime.device() == "cpu"
