@@ -29,11 +29,14 @@ class Compiler(NamedTuple):
 
     Attributes:
         command: Program and arguments, e.g. ``("/usr/bin/ccache", "gcc")``.
-        machine: Flags for the instruction set of this machine.
     """
 
     command: tuple[str, ...]
-    machine: tuple[str, ...]
+
+    @property
+    def machine(self) -> tuple[str, ...]:
+        """Flags for the instruction set of this machine."""
+        return (machine_flag(),)
 
     @property
     def version(self) -> str:
@@ -73,9 +76,7 @@ def _compiler(chosen: str, path: str) -> Compiler | None:
     for words in candidates:
         program = shutil.which(words[0], path=path) if words else None
         if program is not None:
-            # Compilers for POWER (and clang on Apple's ARM) know the machine by -mcpu only.
-            option = "-mcpu" if platform.machine() in ("ppc64le", "ppc64", "arm64") else "-march"
-            return Compiler((program, *words[1:]), (f"{option}=native",))
+            return Compiler((program, *words[1:]))
     return None
 
 
@@ -88,9 +89,41 @@ def _version(command: tuple[str, ...]) -> str:
     return (done.stdout.strip().splitlines() or ["unknown"])[0]
 
 
-@functools.cache
+def machine_flag() -> str:
+    """The flag that lets a compiler use this CPU: native, or what DOLFINX_ADMAT_MARCH says."""
+    # Compilers for POWER (and clang on Apple's ARM) know the machine by -mcpu only.
+    option = "-mcpu" if platform.machine() in ("ppc64le", "ppc64", "arm64") else "-march"
+    return f"{option}={_march() or 'native'}"
+
+
 def machine() -> str:
     """What code for this machine may rely on: system, architecture, instruction set, libc."""
+    chosen = _march()
+    try:
+        libc = os.confstr("CS_GNU_LIBC_VERSION") or ""
+    except (ValueError, OSError):
+        libc = ""
+    cpu = f"march {chosen}" if chosen else _cpu()
+    return "\n".join((platform.system(), platform.machine(), libc, cpu))
+
+
+#: Instructions (as /proc/cpuinfo calls them) that tell the levels of x86-64 apart.
+_LEVELS = {
+    "x86-64-v2": {"sse4_2", "ssse3", "popcnt", "cx16"},
+    "x86-64-v3": {"avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"},
+    "x86-64-v4": {"avx2", "fma", "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
+}
+
+
+def _march() -> str:
+    """What the user wants instead of native; nothing if this CPU lacks it, for it would crash."""
+    chosen = os.environ.get("DOLFINX_ADMAT_MARCH", "")
+    return chosen if _LEVELS.get(chosen, set()) <= set(_cpu().split()) else ""
+
+
+@functools.cache
+def _cpu() -> str:
+    """The instruction set; names the machine where it is not known."""
     wanted = (b"flags", b"features", b"isa", b"uarch", b"cpu", b"cpu part", b"cpu implementer")
     found = []
     try:
@@ -103,13 +136,7 @@ def machine() -> str:
                 found.append(b" ".join(sorted(value.split())).decode(errors="replace"))
     except OSError:
         pass
-    if not found:  # unknown instruction set: trust only what was built on this very machine
-        found = [platform.processor(), platform.node()]
-    try:
-        libc = os.confstr("CS_GNU_LIBC_VERSION") or ""
-    except (ValueError, OSError):
-        libc = ""
-    return "\n".join((platform.system(), platform.machine(), libc, *found))
+    return "\n".join(found or (platform.processor(), platform.node()))
 
 
 def machine_digest() -> str:

@@ -1,11 +1,10 @@
 """Compiler flags for the C that FFCx writes for us."""
 
-import platform
 from typing import Any
 
 import dolfinx.jit
 
-from .._compiler import machine_digest
+from .._compiler import machine_digest, machine_flag
 
 _OPTION = "cffi_extra_compile_args"
 
@@ -20,11 +19,10 @@ def jit_options(given: dict[str, Any] | None) -> dict[str, Any]:
     chosen = dolfinx.jit.get_options(given)[_OPTION]
     if chosen != dolfinx.jit.DOLFINX_DEFAULT_JIT_OPTIONS[_OPTION][0]:
         return dict(given or {})
-    option = "-mcpu" if platform.machine() in ("ppc64le", "ppc64", "arm64") else "-march"
     flags = [
         "-O3",
         "-g0",
-        f"{option}=native",
+        machine_flag(),
         "-fno-math-errno",
         "-fno-trapping-math",
         "-ffp-contract=fast",

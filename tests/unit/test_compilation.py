@@ -111,6 +111,20 @@ def test_the_instruction_set_is_part_of_the_machine():
     assert len(text.splitlines()) < 15  # one processor, not all of them
 
 
+def test_one_build_for_different_cpus(monkeypatch):
+    """DOLFINX_ADMAT_MARCH stands for the instruction set, where this CPU has it."""
+    native = compilation.machine()
+    monkeypatch.setattr(_compiler, "_cpu", lambda: "abm avx2 bmi1 bmi2 f16c fma movbe sse4_2")
+    monkeypatch.setenv("DOLFINX_ADMAT_MARCH", "x86-64-v3")
+    one = compilation.machine()
+    assert _compiler.machine_flag().endswith("=x86-64-v3")
+    monkeypatch.setattr(_compiler, "_cpu", lambda: "abm avx2 avx512f bmi1 bmi2 f16c fma movbe")
+    assert compilation.machine() == one != native
+    monkeypatch.setattr(_compiler, "_cpu", lambda: "sse4_2")
+    assert compilation.machine() != one
+    assert _compiler.machine_flag().endswith("=native")
+
+
 def test_another_compiler_builds_its_own(folder, monkeypatch, tmp_path):
     assert answer() == (1, True)
     wrapper = tmp_path / "my cc"
