@@ -1,4 +1,4 @@
-"""`python -m dolfinx_admat`: what is installed here; `... selftest`: whether it works."""
+"""`python -m dolfinx_admat`: what is installed here; `selftest`: does it work; `warm`: compile."""
 
 import argparse
 import sys
@@ -23,6 +23,16 @@ def main(arguments: list[str] | None = None) -> int:
         "check in about a minute that this installation works; also under mpiexec",
         _selftest,
     )
+    warm = _add(
+        commands,
+        "warm",
+        "run a script until it has compiled all it needs, for machines without a C compiler; "
+        "also under mpiexec",
+        _warm,
+    )
+    warm.add_argument("--full", action="store_true", help="run the script to its end")
+    warm.add_argument("script", help="a Python script")
+    warm.add_argument("arguments", nargs=argparse.REMAINDER, help="arguments of the script")
     options = parser.parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
     return run(options)
@@ -75,6 +85,12 @@ def _selftest(options: argparse.Namespace) -> int:
     return status
 
 
+def _warm(options: argparse.Namespace) -> int:
+    from dolfinx_admat import _warm
+
+    return _warm.run(options.script, options.arguments, options.full)
+
+
 def _failed(part: str, error: Exception) -> int:
     text = " ".join(str(error).split())
     print(
@@ -83,9 +99,7 @@ def _failed(part: str, error: Exception) -> int:
         file=sys.stderr,
         flush=True,
     )
-    mpi = sys.modules.get("mpi4py.MPI")
-    if mpi is not None and mpi.Is_initialized() and mpi.COMM_WORLD.size > 1:
-        mpi.COMM_WORLD.Abort(1)  # the other ranks may wait for this one
+    _runtime.abort_other_ranks()
     return 1
 
 

@@ -2,13 +2,12 @@
 
 import os
 import platform
-import shutil
 import sys
 from collections.abc import Callable
 from importlib import import_module, metadata
 from typing import Any
 
-from dolfinx_admat import __version__, _runtime
+from dolfinx_admat import __version__, _jax_cache, _runtime, compilation
 
 
 def describe() -> dict[str, str]:
@@ -29,13 +28,12 @@ def describe() -> dict[str, str]:
         "PETSc": _petsc,
         "dolfinx": _dolfinx,
         "C compiler": _compiler,
+        "FE runs on": _fe_device,
         "threads": _threads,
         "XLA pool": _xla_pool,
-        "FFCx cache": lambda: str(import_module("dolfinx.jit").get_options()["cache_dir"]),
-        "JAX cache": lambda: (
-            import_module("jax").config.jax_compilation_cache_dir
-            or "off (set JAX_COMPILATION_CACHE_DIR to a folder of yours)"
-        ),
+        "FFCx cache": _ffcx_cache,
+        "JAX cache": _jax_cache_folder,
+        "kernel cache": lambda: str(compilation.cache_directory()),
     }
     return {label: _tolerant(row) for label, row in rows.items()}
 
@@ -94,11 +92,30 @@ def _dolfinx() -> str:
 
 
 def _compiler() -> str:
-    name = os.environ.get("CC", "").split(" ")[0]
-    for candidate in (name, "cc", "gcc", "clang"):
-        if candidate and shutil.which(candidate):
-            return str(shutil.which(candidate))
-    return "none found: dolfinx cannot compile forms (Debian: apt install gcc libc6-dev)"
+    found = compilation.compiler()
+    if found is not None:
+        return f"{' '.join(found.command)}: {found.version}, {' '.join(found.machine)}"
+    chosen = os.environ.get("CC")
+    return (f"CC={chosen} is not there" if chosen else "none found") + (
+        ": only what is in the caches can be used (Debian: apt install gcc libc6-dev)"
+    )
+
+
+def _fe_device() -> str:
+    import_module("dolfinx_admat.fem")  # it prefers the CPU
+    return f"{_runtime.device()}, {_runtime.threads()}"
+
+
+def _ffcx_cache() -> str:
+    import_module("dolfinx_admat.fem")  # it may choose another folder
+    return str(import_module("dolfinx.jit").get_options()["cache_dir"])
+
+
+def _jax_cache_folder() -> str:
+    import jax
+
+    _jax_cache.enable()
+    return jax.config.jax_compilation_cache_dir or "off"
 
 
 def _threads() -> str:

@@ -16,6 +16,13 @@ import warnings
 from collections.abc import MutableMapping
 from typing import NamedTuple
 
+#: Set by `python -m dolfinx_admat warm`, read when `dolfinx_admat.fem` is imported.
+stop_at_second_solve = False
+
+
+class SecondSolve(SystemExit):
+    """Ends a script that runs only to fill the caches; `except Exception` lets it pass."""
+
 
 class _Launcher(NamedTuple):
     """The environment variables by which a launcher tells a process about itself."""
@@ -78,6 +85,13 @@ def local_rank() -> int:
     """Rank of this process among those on its node; 0 outside MPI or if unknown."""
     launcher = _launcher()
     return 0 if launcher is None else _integer(launcher.local_rank) or 0
+
+
+def abort_other_ranks() -> None:
+    """End the run if MPI has started with several ranks: the others may wait for this one."""
+    mpi = sys.modules.get("mpi4py.MPI")
+    if mpi is not None and mpi.Is_initialized() and mpi.COMM_WORLD.size > 1:
+        mpi.COMM_WORLD.Abort(1)
 
 
 def configure(environ: MutableMapping[str, str] = os.environ) -> None:

@@ -28,3 +28,8 @@ from .problem import material_derivative as material_derivative  # noqa: E402
 from .quadrature import QuadratureMaterial as QuadratureMaterial  # noqa: E402
 from .stepping import LoadStep as LoadStep  # noqa: E402
 from .stepping import LoadStepper as LoadStepper  # noqa: E402
+
+if _runtime.stop_at_second_solve:
+    from ._warm import stop_at_second_solve
+
+    stop_at_second_solve()

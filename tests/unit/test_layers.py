@@ -22,7 +22,7 @@ LAYERS = (
     {"driver"},
     {"calibration", "learning"},
     {"fem"},
-    {"_describe", "_selftest", "__main__"},
+    {"_describe", "_selftest", "_warm", "__main__"},
 )
 MATERIAL_SIDE = set().union(*LAYERS[:-2])
 
