@@ -1,8 +1,6 @@
-"""Apply a law to a batch of points through XLA, in chunks of one fixed size.
+"""Apply a law to a batch of points, on either backend.
 
-All arrays are points-leading, C-contiguous float64, owned by the caller. A chunk stays in the
-processor's cache and one chunk shape means one compilation for all meshes, ranks and steps; the
-last chunk is padded with copies of its last point.
+All arrays are points-leading, C-contiguous float64, owned by the caller.
 """
 
 from typing import Any, NamedTuple, cast
@@ -19,7 +17,8 @@ from dolfinx_admat.implicit._newton import STRATEGIES
 from dolfinx_admat.materials import Material
 from dolfinx_admat.materials._declare import as_numbers, named_leaves, require_float64
 
-from ._compiled import compiled
+from ._select import Functions
+from .native import NativeFunction
 
 Floats = npt.NDArray[np.float64]
 DEFAULT_CHUNK = 2048
@@ -43,12 +42,10 @@ class StatusBuffers(NamedTuple):
     @classmethod
     def allocate(cls, points: int) -> "StatusBuffers":
         """Buffers that say "converged" for ``points`` points."""
-        return cls(
-            np.zeros(points, np.int32),
-            np.zeros(points, np.int32),
-            np.zeros(points),
-            np.zeros(points, np.bool_),
-        )
+        return cls(*(np.zeros(points, kind) for kind in _STATUS_KINDS))
+
+
+_STATUS_KINDS: tuple[type, ...] = (np.int32, np.int32, np.float64, np.bool_)
 
 
 def _checked_values(material: Material) -> Material:
@@ -73,11 +70,14 @@ class BatchKernel:
             e.g. with new parameter values, without recompilation.
         tangent: ``"implicit"``, ``"unrolled"`` or ``"finite_difference"`` (of the whole update);
             None: what the law's own ``solver`` says.
-        chunk_size: Points per compiled call.
+        chunk_size: Points per compiled call of the ``xla`` backend.
         point_parameters: Names (dotted paths) of parameters that vary from point to point.
+        backend: ``"native"`` (C made from the law), ``"xla"``, or ``"auto"``: native where it can
+            be had, and XLA with a warning otherwise.
 
     Raises:
-        MaterialError: Unknown tangent strategy or parameter name; float64 is switched off.
+        MaterialError: Unknown tangent strategy, backend or parameter name; float64 is switched
+            off.
     """
 
     def __init__(
@@ -87,6 +87,7 @@ class BatchKernel:
         tangent: str | None = None,
         chunk_size: int = DEFAULT_CHUNK,
         point_parameters: tuple[str, ...] = (),
+        backend: str = "auto",
     ) -> None:
         require_float64()
         if tangent is not None and tangent not in STRATEGIES:
@@ -116,10 +117,36 @@ class BatchKernel:
                 )
         self._state_tree = jax.tree.structure(initial)
         self.state_shapes = {name: jnp.shape(v) for name, v in named_leaves(initial).items()}
-        self._functions = {
-            flag: compiled(self._static, self._names, cast(Strategy | None, tangent), flag)
-            for flag in (False, True)
-        }
+        self._functions = Functions(
+            type(material).__name__,
+            self._static,
+            self._arrays,
+            initial,
+            dict(material.inputs),
+            {name: jnp.asarray(known[name]) for name in self._names},
+            cast(Strategy | None, tangent),
+            backend,
+        )
+
+    @property
+    def backend(self) -> str:
+        """The backend in use, "native" or "xla"; "auto" may change to "xla" when it compiles."""
+        return self._functions.backend
+
+    def prepare(self, task: str = "tangent") -> str:
+        """Compile (or load) now what would be compiled at first use.
+
+        Args:
+            task: "update" (stress only), "tangent" (with tangent) or "pullback".
+
+        Returns:
+            The backend.
+
+        Raises:
+            MaterialError: ``backend="native"`` was asked for and is impossible.
+        """
+        self._functions[task]
+        return self.backend
 
     @property
     def material(self) -> Material:
@@ -142,7 +169,7 @@ class BatchKernel:
     @property
     def traces(self) -> int:
         """How often functions for this law's structure were traced (that is, compiled)."""
-        return sum(function.traces for function in self._functions.values())
+        return self._functions.traces
 
     def check_law(self) -> None:
         """Trace the law once without compiling it, to find mistakes before any work is done.
@@ -212,29 +239,36 @@ class BatchKernel:
         width = points if rows is None else None  # with `rows`, as many as the caller likes
         self._check("outputs", outputs, law.outputs, width, all_of_them=False)
         reports: tuple[npt.NDArray[Any], ...] = status
-        for field, array in zip(status._fields, reports, strict=True):
-            if array.shape != (points,):
+        for field, array, kind in zip(status._fields, reports, _STATUS_KINDS, strict=True):
+            if array.shape != (points,) or array.dtype != kind or not array.flags.c_contiguous:
                 raise MaterialError(
-                    f"{type(law).__name__}: status '{field}' must have shape {(points,)}; "
-                    f"got {array.shape}"
+                    f"{type(law).__name__}: status '{field}' must be a contiguous {kind.__name__} "
+                    f"array of shape {(points,)}; got {array.dtype} of shape {array.shape}"
                 )
         self._check("tangent", tangent or {}, blocks, width, all_of_them=False)
-        run = self._functions[tangent is not None]
+        function = self._functions["update" if tangent is None else "tangent"]
+        if isinstance(function, NativeFunction):
+            results = [outputs.get(name) for name in sorted(law.outputs)]
+            results += [new_state[name] for name in self.state_shapes]
+            wanted = [None] * 4 + [
+                (tangent or {}).get((o, i)) for o in sorted(law.outputs) for i in sorted(law.inputs)
+            ]
+            given = [parameters[name] for name in self._names]
+            given += [inputs[name] for name in sorted(law.inputs)]
+            given += [state[name] for name in self.state_shapes]
+            if tangent is None:
+                wanted = wanted[:4]
+            self._run_native(function, points, dt, given, [*results, *wanted], rows, reports)
+            return
         names = list(self.state_shapes)
-        step = np.float64(dt)
-        for start in range(0, points, self.chunk_size):
-            stop = min(start + self.chunk_size, points)
-            piece = slice(start, stop)
-            out, new, result, derivatives = run(
-                self._arrays,
-                {name: self._chunk(parameters[name], piece) for name in self._names},
-                {name: self._chunk(inputs[name], piece) for name in self._material.inputs},
-                jax.tree.unflatten(
-                    self._state_tree, [self._chunk(state[name], piece) for name in names]
-                ),
-                step,
-            )
-            size = stop - start
+        batch = (
+            {name: parameters[name] for name in self._names},
+            {name: inputs[name] for name in law.inputs},
+            self._tree(state),
+        )
+        chunks = function.chunks(points, self.chunk_size, self._arrays, batch, np.float64(dt))
+        for piece, (out, new, result, derivatives) in chunks:
+            size = piece.stop - piece.start
             where = piece if rows is None else rows[piece]
             for name, buffer in outputs.items():
                 buffer[where] = np.asarray(out[name])[:size]
@@ -245,12 +279,32 @@ class BatchKernel:
             for target, values in zip(reports, result, strict=True):
                 target[piece] = np.asarray(values)[:size]
 
-    def _chunk(self, array: Floats, piece: slice) -> Floats:
-        part = array[piece]
-        missing = self.chunk_size - len(part)
-        if missing == 0:
-            return part
-        return np.concatenate([part, np.broadcast_to(part[-1], (missing, *part.shape[1:]))])
+    def _tree(self, state: dict[str, Floats]) -> Any:
+        return jax.tree.unflatten(self._state_tree, [state[name] for name in self.state_shapes])
+
+    def _uniform(self, dt: float) -> Floats:
+        leaves = [np.ravel(np.asarray(leaf)) for leaf in jax.tree.leaves(self._arrays)]
+        return np.concatenate([*leaves, [dt]]).astype(np.float64)
+
+    def _run_native(
+        self,
+        function: NativeFunction,
+        points: int,
+        dt: float,
+        given: list[Floats],
+        results: list[Floats | None],
+        rows: npt.NDArray[np.integer] | None,
+        status: tuple[npt.NDArray[Any], ...],
+    ) -> None:
+        given = [np.ascontiguousarray(array) for array in given]
+        if rows is not None:
+            rows = np.ascontiguousarray(rows, np.int64)
+        # A buffer that is a strided view gets its values by a copy.
+        direct = [r if r is None or r.flags.c_contiguous else r.copy() for r in results]
+        function(points, self._uniform(dt), given, direct, rows, status)
+        for target, array in zip(results, direct, strict=True):
+            if target is not array and target is not None:
+                target[...] = array
 
     def _check(
         self, what: str, given: dict, shapes: dict, points: int | None, all_of_them: bool

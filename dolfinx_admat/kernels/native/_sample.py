@@ -1,0 +1,75 @@
+"""Numbers for expressions, to learn from samples how large the entries of a matrix are."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ._graph import FUNCTIONS, Node, known
+
+_OPERATIONS: dict[str, Callable[..., Any]] = {
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "neg": np.negative, "pow": np.power,
+    "rcp": lambda a: 1.0 / a, "max": np.maximum, "min": np.minimum, "rem": np.fmod,
+    "atan2": np.arctan2, "lt": np.less, "le": np.less_equal, "gt": np.greater,
+    "ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal, "and": np.logical_and,
+    "or": np.logical_or, "not": np.logical_not, "select": np.where, "nil": lambda a: 0.0 * a,
+    "is_zero": lambda a: a == 0.0, "exp_s": np.exp, "exp_p": np.zeros_like,
+    "exp_of": lambda s, p: s, "expm1_of": lambda s, p: s - 1.0,
+    **{name: getattr(np, alias) for name, alias in {
+        "log": "log", "log1p": "log1p", "sqrt": "sqrt", "abs": "abs", "exp": "exp",
+        "expm1": "expm1", "sin": "sin", "cos": "cos", "tan": "tan", "tanh": "tanh",
+        "sinh": "sinh", "cosh": "cosh", "cbrt": "cbrt", "floor": "floor", "ceil": "ceil",
+        "round": "rint", "sign": "sign", "asin": "arcsin", "acos": "arccos", "atan": "arctan",
+        "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh", "exp2": "exp2",
+    }.items()},
+}  # fmt: skip
+
+
+def evaluate(values: list[Any], samples: dict[Node, Any], start: dict[Node, Any]) -> Any:
+    """Values at the samples, (len(values), s); None where that cannot be done.
+
+    Args:
+        values: Numbers and nodes.
+        samples: Samples of the variables.
+        start: Variables that stand for other values: the unknowns of a solve for its guess, of
+            which half of the samples are moved by a little.
+    """
+    if not samples:
+        return None
+    count = len(next(iter(samples.values())))
+    rng = np.random.default_rng(0)
+    found: dict[Node, Any] = {}
+    needed = _reachable([*values, *start.values()])
+    with np.errstate(all="ignore"):
+        for node in sorted(needed, key=lambda node: node.number):
+            if node.operation is None:
+                if node in samples:
+                    found[node] = np.broadcast_to(samples[node], (count,))
+                elif node in start:
+                    value = start[node]
+                    number = float(value) if known(value) else found[value]
+                    moved = 1e-4 * rng.standard_normal(count) * (np.arange(count) % 2)
+                    found[node] = number + moved
+                else:
+                    return None
+                continue
+            if node.operation not in _OPERATIONS:
+                return None
+            operands = [float(a) if known(a) else found[a] for a in node.arguments]
+            found[node] = np.broadcast_to(_OPERATIONS[node.operation](*operands), (count,))
+    rows = [np.full(count, float(v)) if known(v) else found[v].astype(float) for v in values]
+    return np.stack(rows)
+
+
+def _reachable(values: list[Any]) -> set[Node]:
+    seen: set[Node] = set()
+    pending = [v for v in values if isinstance(v, Node)]
+    while pending:
+        node = pending.pop()
+        if node not in seen:
+            seen.add(node)
+            pending += [a for a in node.arguments if isinstance(a, Node)]
+    return seen
+
+
+assert set(FUNCTIONS) - {"erf", "erfc"} <= set(_OPERATIONS)
