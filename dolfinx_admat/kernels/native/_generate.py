@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from ._eliminate import solve_dense
+from ._eliminate import pivot_order, solve_dense
 from ._graph import FLAG, REAL, UNIFORM, Graph, Node, Region, Statement, known
-from ._local import NewtonLoop, jacobian_program, sampled_order
+from ._local import NewtonLoop, jacobian_program
 from ._lower import Array, apply, constant, each
 from ._program import Operation, Program, Unsupported
-from ._sample import evaluate
+from ._sample import evaluate, jacobian_samples
 from ._write import Writer
 
 #: Nodes above which the generated code would be too long to compile in reasonable time.
@@ -200,12 +200,12 @@ class _Translation:
             r, jacobian = self._call(both, [unknowns, *operands])
             return r, jacobian
 
-        def order(jacobian: Array) -> tuple[list, int]:
-            numbers = evaluate(
-                list(jacobian.ravel()), self.samples, dict(zip(loop.x, start, strict=True))
-            )
-            shaped = None if numbers is None else numbers.reshape(*jacobian.shape, -1)
-            return sampled_order(jacobian, shaped)
+        def order(r: Array, jacobian: Array) -> tuple[list, int]:
+            numbers = jacobian_samples(list(r), jacobian, loop.x, list(start), self.samples)
+            if numbers is None:
+                return pivot_order(jacobian)
+            self.samples.update(zip(loop.x, evaluate(list(start), self.samples), strict=True))
+            return pivot_order(jacobian, numbers)
 
         loop.build(
             graph,

@@ -14,11 +14,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import numpy as np
 
 from dolfinx_admat.implicit import LocalStatus
 
-from ._eliminate import UNROLLED, find_factor, pivot_order, plan
+from ._eliminate import UNROLLED, find_factor, plan
 from ._graph import REAL, Graph, Node, Region, Statement
 from ._program import Program, flatten
 from ._write import number
@@ -67,7 +66,7 @@ class NewtonLoop(Statement):
         self,
         graph: Graph,
         evaluate: Callable[[list[Any]], tuple[Any, Any]],
-        order: Callable[[Any], tuple[list, int]],
+        order: Callable[[Any, Any], tuple[list, int]],
         rest: Callable[[], None],
     ) -> None:
         """Make the contents: ``evaluate`` residual and Jacobian, then ``rest`` of the kernel."""
@@ -75,7 +74,7 @@ class NewtonLoop(Statement):
             r, self.jacobian = evaluate(list(self.x))
             self.r = list(r)
             n = len(self.r)
-            pivots, count = order(self.jacobian)
+            pivots, count = order(r, self.jacobian)
             if n > 1 and count <= UNROLLED:
                 plan(graph, self.jacobian, pivots)
             # The code after the loop first: what it solves with the Jacobian, the loop may reuse.
@@ -219,11 +218,3 @@ class NewtonLoop(Statement):
         with writer.braces("if (ANY(AND(tiny, go)))"):
             for i in range(n):
                 w(f"tiny = AND(tiny, OR(NOT(go), LE(ABS(d[{i}]), {bound} ABS(b[{i}]))));")
-
-
-def sampled_order(matrix: Any, samples: Any) -> tuple[list[tuple[int, int]], int]:
-    """Pivots of a Jacobian, by samples where they are finite."""
-    if samples is not None:
-        finite = np.isfinite(samples).all(axis=(0, 1))
-        samples = samples[:, :, finite] if finite.any() else None
-    return pivot_order(matrix, samples)

@@ -7,6 +7,8 @@ import numpy as np
 
 from ._graph import FUNCTIONS, Node, known
 
+_ITERATIONS = 6
+
 _OPERATIONS: dict[str, Callable[..., Any]] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "neg": np.negative, "pow": np.power,
     "rcp": lambda a: 1.0 / a, "max": np.maximum, "min": np.minimum, "rem": np.fmod,
@@ -25,33 +27,55 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 
 
-def evaluate(values: list[Any], samples: dict[Node, Any], start: dict[Node, Any]) -> Any:
-    """Values at the samples, (len(values), s); None where that cannot be done.
+def jacobian_samples(
+    r: list[Any], jacobian: Any, x: list[Node], start: list[Any], samples: dict[Node, Any]
+) -> Any:
+    """Jacobians (n, n, s) that a local Newton iteration meets on its way, as far as it gets.
 
     Args:
-        values: Numbers and nodes.
-        samples: Samples of the variables.
-        start: Variables that stand for other values: the unknowns of a solve for its guess, of
-            which half of the samples are moved by a little.
+        r: Residual, as values of the unknowns ``x``.
+        jacobian: Its Jacobian, (n, n).
+        x: The unknowns.
+        start: The guess, as values.
+        samples: Samples of all other variables.
+
+    Returns:
+        None where the values cannot be computed here.
     """
+    n = len(r)
+    first = evaluate(start, samples)
+    if first is None:
+        return None
+    unknowns, collected = first, []
+    for _ in range(_ITERATIONS):
+        found = evaluate(
+            [*r, *jacobian.ravel()], samples | dict(zip(x, unknowns, strict=True))
+        )
+        if found is None:
+            return None
+        numbers, matrices = found[:n], found[n:].reshape(n, n, -1)
+        good = np.isfinite(found).all(axis=0)
+        collected.append(matrices[:, :, good])
+        step = np.zeros_like(unknowns)
+        for k in np.flatnonzero(good):
+            step[:, k] = np.linalg.lstsq(matrices[:, :, k], -numbers[:, k], rcond=1e-14)[0]
+        unknowns = unknowns + step
+    result = np.concatenate(collected, axis=2)
+    return result if result.shape[2] else None
+
+
+def evaluate(values: list[Any], samples: dict[Node, Any]) -> Any:
+    """Values at the samples, (len(values), s); None where that cannot be done."""
     if not samples:
         return None
     count = len(next(iter(samples.values())))
-    rng = np.random.default_rng(0)
     found: dict[Node, Any] = {}
-    needed = _reachable([*values, *start.values()])
     with np.errstate(all="ignore"):
-        for node in sorted(needed, key=lambda node: node.number):
+        for node in sorted(_reachable(values), key=lambda node: node.number):
             if node.operation is None:
-                if node in samples:
-                    found[node] = np.broadcast_to(samples[node], (count,))
-                elif node in start:
-                    value = start[node]
-                    number = float(value) if known(value) else found[value]
-                    moved = 1e-4 * rng.standard_normal(count) * (np.arange(count) % 2)
-                    found[node] = number + moved
-                else:
+                if node not in samples:
                     return None
+                found[node] = np.broadcast_to(samples[node], (count,))
                 continue
             if node.operation not in _OPERATIONS:
                 return None
