@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import ufl
 
-from ..errors import ConvergenceError, MaterialError
+from ..errors import ConvergenceError
 from ..kernels import BatchKernel
 from ..kernels.batch import DEFAULT_CHUNK
 from ..materials import Material
@@ -19,6 +19,7 @@ from ._checks import check_arguments, check_form, check_inputs, check_names
 from ._collective import collectively
 from ._evaluation import Evaluation, Tangents
 from ._history import History
+from ._node import first_per_node
 from ._regions import Region
 from ._spaces import QuadratureSpace
 from ._status import UpdateReport, reduce_status
@@ -92,6 +93,7 @@ class QuadratureMaterial:
         self.mesh, self.name = mesh, name or type(material).__name__
         self.degree, self.scheme = degree, scheme
         self.dt: float | None = None
+        self._compiled = set[bool]()  # kernels without and with tangents
         parameters = dict(parameters or {})
         with collectively(mesh.comm):
             check_arguments(self.name, mesh, material, inputs, degree)
@@ -262,10 +264,19 @@ class QuadratureMaterial:
                 untouched, call ``revert`` to restore the outputs as well.
             MaterialError: Negative or missing dt, NaN parameters.
         """
-        with dolfinx.common.Timer("admat: material"), collectively(self.mesh.comm):
+
+        def evaluate() -> None:
             self.check_step(dt)
             # Without a step, a law that reads it after all gets NaN: a failure, not a guess.
             self._evaluation.run(float("nan") if dt is None else float(dt), tangent)
+
+        with dolfinx.common.Timer("admat: material"):
+            if tangent in self._compiled:
+                with collectively(self.mesh.comm):
+                    evaluate()
+            else:
+                first_per_node(self.mesh.comm, evaluate)
+                self._compiled.add(tangent)
         self.dt = dt
         self._history.write_state_functions()
         report = reduce_status(
