@@ -16,6 +16,9 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+# Up to this size our own elimination is faster than LAPACK on a batch.
+_ELIMINATED = 8
+
 linear_solve_p = Primitive("admat_linear_solve")
 elastic_test_p = Primitive("admat_elastic_test")
 local_newton_p = Primitive("admat_local_newton")
@@ -36,9 +39,43 @@ def linear_solve(matrix: jax.Array, rhs: jax.Array) -> jax.Array:
 
 
 def _solve_now(matrix: jax.Array, rhs: jax.Array) -> jax.Array:
-    if matrix.shape[-1] == 1:
+    n = matrix.shape[-1]
+    if n == 1:
         return rhs / matrix
-    return jnp.linalg.solve(matrix, rhs)
+    if matrix.ndim == 2 or n > _ELIMINATED:
+        return jnp.linalg.solve(matrix, rhs)
+    batch_last = lambda a: jnp.moveaxis(a.reshape(-1, *a.shape[-2:]), 0, -1)  # noqa: E731
+    x = _eliminate(batch_last(matrix), batch_last(rhs))
+    return jnp.moveaxis(x, -1, 0).reshape(rhs.shape)
+
+
+def _eliminate(matrix: jax.Array, rhs: jax.Array) -> jax.Array:
+    """Gauss elimination with partial pivoting: (n, n, batch), (n, k, batch) -> (n, k, batch).
+
+    The batch comes last, so that all operations run over it in SIMD lanes; the pivot row of each
+    system is picked by a one-hot sum. LAPACK, matrix by matrix, takes 2-3 times as long for n < 9.
+    """
+    n = matrix.shape[0]
+    work = jnp.concatenate([matrix, rhs], axis=1)
+    rows = []  # of the unit upper triangle without its diagonal, with the right-hand sides
+    for left in range(n, 0, -1):
+        row = work[0]
+        if left > 1:
+            best = jnp.argmax(jnp.abs(work[:, 0]), axis=0)
+            here = jax.lax.broadcasted_iota(best.dtype, (left, *best.shape), 0) == best
+            row = jnp.sum(jnp.where(here[:, None], work, 0.0), axis=0)
+            work = jnp.where(here[:, None], work[0], work)[1:]
+        row = row[1:] / row[0]
+        work = work[:, 1:] - work[:, :1] * row if left > 1 else work
+        # Without the barrier XLA would compute each step again in all those after it.
+        row, work = jax.lax.optimization_barrier((row, work))
+        rows.append(row)
+    x: list[Any] = [None] * n
+    for i in reversed(range(n)):
+        x[i] = rows[i][n - 1 - i :]
+        for j in range(i + 1, n):
+            x[i] = x[i] - rows[i][j - i - 1] * x[j]
+    return jnp.stack(x)
 
 
 def _solve_batched(args: tuple, axes: tuple) -> tuple[jax.Array, int]:
@@ -120,7 +157,9 @@ def local_newton(
     )
 
 
-def _newton_now(x0: jax.Array, *operands: Any, jaxpr: Any, iterate: Callable, options: Any) -> tuple:
+def _newton_now(
+    x0: jax.Array, *operands: Any, jaxpr: Any, iterate: Callable, options: Any
+) -> tuple:
     n = len(jaxpr.constvars)
 
     def equations(x: jax.Array, operands: Any) -> jax.Array:

@@ -12,7 +12,7 @@ import numpy as np
 from dolfinx_admat import _runtime
 from dolfinx_admat.compilation import BuildError
 from dolfinx_admat.errors import MaterialError
-from dolfinx_admat.implicit import Strategy
+from dolfinx_admat.implicit import LocalNewton, Strategy
 
 from ._point import PointFunctions
 from ._xla import XlaFunction
@@ -92,7 +92,9 @@ class Functions:
         backend: str,
     ) -> None:
         self._law, self._asked = law, backend
-        self.backend = chosen_backend(law, backend, strategy)
+        solver = getattr(static, "solver", None)
+        effective = strategy or (solver.tangent if isinstance(solver, LocalNewton) else None)
+        self.backend = chosen_backend(law, backend, effective)
         self._points = PointFunctions(static, tuple(parameters), strategy)
         self._example = (
             arrays,

@@ -198,7 +198,8 @@ def _eigenvalues(a: Array, R: Array, x: Array) -> Array:
 @_eigenvalues.defjvp
 def _(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     a, R, x = primals
-    return x, _eigenvalues_first(a, R, x) @ (R.T @ tangents[0])
+    # Not `x`: differentiated again, this value must have its derivative.
+    return _eigenvalues(*primals), _eigenvalues_first(a, R, x) @ (R.T @ tangents[0])
 
 
 @jax.custom_jvp

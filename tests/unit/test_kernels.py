@@ -10,7 +10,7 @@ import pytest
 
 import dolfinx_admat as admat
 from dolfinx_admat import LocalStatus, MaterialError, evaluate_point
-from dolfinx_admat.kernels import BatchKernel, StatusBuffers, _compiled
+from dolfinx_admat.kernels import BatchKernel, StatusBuffers, _select
 
 CHUNK = 8
 HARDENING = admat.VoceHardening(sigma_y=250.0, Q=120.0, b=25.0)
@@ -145,7 +145,7 @@ def test_state_is_never_modified_and_may_be_updated_in_place(strain):
 
 def test_nothing_is_traced_again(strain, monkeypatch):
     """A new step size, number of points, parameter value or kernel of the same structure."""
-    monkeypatch.setattr(_compiled, "_CACHE", {})
+    monkeypatch.setattr(_select, "_CACHE", {})
     kernel = BatchKernel(Creep(), chunk_size=CHUNK)
     assert kernel.traces == 0
     update(kernel, strain)

@@ -242,6 +242,18 @@ def test_eigenvalue_derivatives_when_distinct():
         np.testing.assert_allclose(h @ second[0] @ h, expected, rtol=1e-13)
 
 
+def test_second_derivatives_of_a_nonlinear_function_of_eigenvalues():
+    # tr(A^3) in two ways; the second one needs no eigenvalues.
+    a = jnp.asarray([1.3, -0.4, 0.7, 0.2, -0.5, 0.9])
+
+    def by_product(a):
+        tensor = tensors.from_mandel(a)
+        return jnp.trace(tensor @ tensor @ tensor)
+
+    second = jax.jacfwd(jax.grad(lambda a: jnp.sum(tensors.eigenvalues(a) ** 3)))(a)
+    np.testing.assert_allclose(second, jax.hessian(by_product)(a), rtol=0, atol=1e-13 * 12)
+
+
 @pytest.mark.parametrize("values", [[1.0, 1, 1], [1.0, 1, 0], [1.0, 0, 0], [0.0, 0, 0]])
 def test_eigenvalue_derivatives_at_coalescence_are_a_subgradient(values):
     a = tensors.to_mandel(with_eigenvalues(values, np.eye(3)))

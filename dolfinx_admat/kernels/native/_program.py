@@ -83,6 +83,8 @@ class _Flattener:
             return known[variable]
 
         for variable, value in zip(jaxpr.constvars, constants, strict=True):
+            if isinstance(value, jax.core.Tracer):
+                raise Unsupported("a traced value that was kept from another call")
             known[variable] = value if isinstance(value, int) else np.asarray(value)
         for variable, value in zip(jaxpr.invars, arguments, strict=True):
             known[variable] = value
