@@ -1,12 +1,13 @@
 """One rank of each node compiles, then the others load what it has put into the cache."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from mpi4py import MPI
 
 import numpy as np
 
+from ..kernels import BatchKernel
 from ._collective import collectively
 
 
@@ -53,6 +54,15 @@ def _other[Result](work: Callable[[], Result], node: MPI.Comm) -> Result:
     if not done[0]:
         raise _FirstFailedError("the first rank of this node failed")
     return work()
+
+
+def compiled_backends(comm: MPI.Comm, kernels: Iterable[BatchKernel]) -> list[str]:
+    """Compile kernels with their tangents; the backends that serve them, on any rank.
+
+    Collective: yes.
+    """
+    mine = {first_per_node(comm, kernel.prepare) for kernel in kernels}
+    return sorted(set[str]().union(*comm.allgather(mine)))
 
 
 class _FirstFailedError(Exception):

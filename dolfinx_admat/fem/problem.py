@@ -16,6 +16,7 @@ from .. import _runtime
 from ..errors import MaterialError
 from . import _compat, presets
 from ._collective import collectively
+from ._node import compiled_backends
 from ._progress import Progress
 from ._snes import MaterialSNES
 from ._status import UpdateReport
@@ -397,7 +398,7 @@ class MaterialProblem:
         )
         points = self.comm.allreduce(sum(m.number_of_points for m in self.materials))
         laws = ", ".join(m.name for m in self.materials)
-        backends = sorted({getattr(m.kernel, "backend", "xla") for m in self.materials})
+        backends = compiled_backends(self.comm, [m.kernel for m in self.materials])
         threads = _runtime.threads() + (" per rank" if self.comm.size > 1 else "")
         self.progress.say(
             f"admat: {laws} | {unknowns} unknowns, {points} points, {self.comm.size} rank"

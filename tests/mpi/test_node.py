@@ -8,7 +8,7 @@ import pytest
 
 from dolfinx_admat import compilation
 from dolfinx_admat.compilation import BuildError
-from dolfinx_admat.fem._node import first_per_node
+from dolfinx_admat.fem._node import compiled_backends, first_per_node
 
 COMM = MPI.COMM_WORLD
 
@@ -64,3 +64,12 @@ def test_a_library_is_built_by_one_rank(tmp_path, monkeypatch):
     assert library.number() == 3
     assert COMM.allgather(built) == [True] + [False] * (COMM.size - 1)
     COMM.Barrier()
+
+
+def test_the_backends_of_all_ranks_are_named():
+    class Kernel:
+        def prepare(self):
+            return "xla" if COMM.rank == COMM.size - 1 else "native"
+
+    expected = ["native", "xla"] if COMM.size > 1 else ["xla"]
+    assert compiled_backends(COMM, [Kernel()]) == expected
