@@ -1,6 +1,8 @@
 """Calls that may change with the version of dolfinx, PETSc or petsc4py; all of them are here."""
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -8,6 +10,7 @@ from petsc4py import PETSc
 
 import dolfinx.fem.petsc
 import dolfinx.la.petsc
+import numpy as np
 
 ghost_update = dolfinx.la.petsc._ghost_update
 assemble_residual = dolfinx.fem.petsc.assemble_residual
@@ -87,3 +90,57 @@ class ScopedOptions:
         for name, value in self._before.items():
             self._database.setValue(name, value)
         self._before = {}
+
+
+@cache
+def _matrix_library() -> Any:
+    library = ctypes.CDLL(str(dolfinx.fem.petsc.get_petsc_lib()))
+    pointer = ctypes.c_void_p
+    for name in ("MatSeqAIJGetArray", "MatSeqAIJRestoreArray"):
+        getattr(library, name).argtypes = [pointer, ctypes.POINTER(pointer)]
+    library.MatMPIAIJGetSeqAIJ.argtypes = [pointer, *[ctypes.POINTER(pointer)] * 3]
+    return library
+
+
+def has_aij_arrays() -> bool:
+    """Whether ``aij_arrays`` works here: PETSc's library can be reached."""
+    try:
+        return _matrix_library() is not None and np.dtype(PETSc.ScalarType) == np.float64
+    except (OSError, AttributeError, RuntimeError):
+        return False
+
+
+@contextmanager
+def aij_arrays(A: PETSc.Mat, sizes: tuple[int, int]) -> Iterator[list[Any]]:
+    """The values of an assembled AIJ matrix: of its diagonal and of its off-diagonal part.
+
+    petsc4py has no such call. The arrays are PETSc's own memory, valid within the context.
+
+    Args:
+        A: Matrix of type ``seqaij`` or ``mpiaij``.
+        sizes: Number of entries of the two parts.
+    """
+    library, pointer = _matrix_library(), ctypes.c_void_p
+    parts = [pointer(A.handle)]
+    if A.getType() == "mpiaij":
+        parts = [pointer(), pointer()]
+        columns = pointer()
+        _checked(library.MatMPIAIJGetSeqAIJ(A.handle, *map(ctypes.byref, (*parts, columns))))
+    data = [pointer() for _ in parts]
+    for part, place in zip(parts, data, strict=True):
+        _checked(library.MatSeqAIJGetArray(part, ctypes.byref(place)))
+    arrays = [np.zeros(0), np.zeros(0)]
+    for n, place in enumerate(data):
+        if sizes[n]:
+            numbers = ctypes.cast(place, ctypes.POINTER(ctypes.c_double))
+            arrays[n] = np.ctypeslib.as_array(numbers, (sizes[n],))
+    try:
+        yield arrays
+    finally:
+        for part, place in zip(parts, data, strict=True):
+            _checked(library.MatSeqAIJRestoreArray(part, ctypes.byref(place)))
+
+
+def _checked(code: int) -> None:
+    if code:
+        raise RuntimeError(f"PETSc error {code}")

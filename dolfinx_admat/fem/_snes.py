@@ -15,6 +15,7 @@ import numpy.typing as npt
 from ..errors import ConvergenceError
 from . import _compat
 from ._status import UpdateReport
+from ._systems import FastProblem, FFCxProblem
 from .quadrature import QuadratureMaterial
 
 Arrays = list[npt.NDArray[np.float64]]
@@ -43,7 +44,7 @@ class MaterialSNES:
     """Drives the SNES of a dolfinx problem whose residual depends on materials.
 
     Args:
-        problem: The dolfinx problem; its callbacks are replaced.
+        problem: Forms, vectors, matrices and how to assemble them; its callbacks are replaced.
         functions: The unknowns.
         materials: The materials.
         bcs: Dirichlet conditions.
@@ -60,7 +61,7 @@ class MaterialSNES:
 
     def __init__(
         self,
-        problem: dolfinx.fem.petsc.NonlinearProblem,
+        problem: FFCxProblem | FastProblem,
         functions: list[dolfinx.fem.Function],
         materials: Sequence[QuadratureMaterial],
         bcs: list[Any],
@@ -79,20 +80,7 @@ class MaterialSNES:
         self.snes = problem.solver
         with options:
             self.snes.setFromOptions()
-        self._residual_context: dict[str, Any] = {
-            "u": problem.u,
-            "residual": problem.F,
-            "jacobian": problem.J,
-            "bcs": bcs,
-        }
-        if (blocks := problem.b.getAttr("_blocks")) is not None:
-            self._residual_context["_blocks"] = blocks
-        self._jacobian_context = {
-            "u": problem.u,
-            "jacobian": problem.J,
-            "preconditioner": problem.preconditioner,
-            "bcs": bcs,
-        }
+        self._bcs = bcs
         # PETSc keeps its callbacks where Python's garbage collector does not look: through strong
         # references, no problem would ever be freed.
         me = weakref.proxy(self)
@@ -226,9 +214,9 @@ class MaterialSNES:
         dolfinx.fem.petsc.assign(self._u, self._problem.x)
         good = self._update_if_moved()
         if good:
-            _compat.assemble_residual(self.snes, self._problem.x, b, **self._residual_context)
+            self._problem.residual(self.snes, self._problem.x, b)
             if free:
-                bcs, form = self._residual_context["bcs"], self._problem.F
+                bcs, form = self._bcs, self._problem.F
                 if isinstance(form, Sequence):
                     bcs = dolfinx.fem.bcs_by_block([f.function_spaces[0] for f in form], bcs)
                 dolfinx.fem.petsc.set_bc(b, bcs, alpha=0.0)
@@ -264,7 +252,7 @@ class MaterialSNES:
             _compat.set_domain_error(snes, b)
             return
         with dolfinx.common.Timer("admat: residual"):
-            _compat.assemble_residual(snes, x, b, **self._residual_context)
+            self._problem.residual(snes, x, b)
 
     def _jacobian(self, snes: PETSc.SNES, x: PETSc.Vec, A: PETSc.Mat, P: PETSc.Mat) -> None:
         _compat.ghost_update(x, PETSc.InsertMode.INSERT, PETSc.ScatterMode.FORWARD)
@@ -274,7 +262,7 @@ class MaterialSNES:
         except BaseException as error:
             self._error = error
         with dolfinx.common.Timer("admat: jacobian"):
-            _compat.assemble_jacobian(snes, x, A, P, **self._jacobian_context)
+            self._problem.jacobian(snes, x, A, P)
 
     # -- failure --------------------------------------------------------------------------
 

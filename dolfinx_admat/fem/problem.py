@@ -14,7 +14,7 @@ import ufl
 
 from .. import _runtime
 from ..errors import MaterialError
-from . import _compat, presets
+from . import _compat, _native, _systems, presets
 from ._collective import collectively
 from ._node import compiled_backends
 from ._progress import Progress
@@ -121,6 +121,8 @@ class MaterialProblem:
         P: Preconditioner form.
         kind: PETSc matrix kind.
         solver: Preset: ``"auto"``, ``"direct"`` or ``"iterative"``, see ``fem.presets``.
+        assembly: ``"fast"``: Jacobian by element kernels of our own; ``"ffcx"``: by dolfinx;
+            ``"auto"``: fast where it applies (one displacement, J not given, ...).
         petsc_options: PETSc options; they win over the preset.
         form_compiler_options: FFCx options.
         jit_options: Options of the C compilation.
@@ -130,7 +132,7 @@ class MaterialProblem:
         progress: Print one line per solve on rank 0; ``ADMAT_QUIET=1`` silences all.
 
     Attributes:
-        problem: The underlying dolfinx problem (forms, matrix, vectors).
+        problem: Forms (F, J), matrix (A), vectors (b, x), unknown (u): as dolfinx's problem.
         solver: Its ``PETSc.SNES``.
 
     Raises:
@@ -151,6 +153,7 @@ class MaterialProblem:
         P: Any = None,
         kind: Any = None,
         solver: str = "auto",
+        assembly: str = "auto",
         petsc_options: dict[str, Any] | None = None,
         form_compiler_options: dict[str, Any] | None = None,
         jit_options: dict[str, Any] | None = None,
@@ -170,6 +173,11 @@ class MaterialProblem:
         with collectively(self.comm):
             self._check(forms)
             preset = presets.choose(solver, spaces)
+            if assembly not in _systems.ASSEMBLIES:
+                raise MaterialError(
+                    "MaterialProblem: assembly must be one of "
+                    f"{', '.join(_systems.ASSEMBLIES)}; got {assembly!r}"
+                )
         symmetric = all(m.material.symmetric_tangent for m in self.materials)
         # Follower loads and the like: what F depends on besides the materials may be unsymmetric.
         symmetric &= len(forms) == 1 and J is None and not _depends(forms[0], u)
@@ -181,27 +189,32 @@ class MaterialProblem:
                 "material_derivative(F, u, materials=...)."
             )
         )
-        if J is None:
+
+        def derive() -> Any:
             pairs = [
                 [material_derivative(f, w, materials=self.materials) for w in self._functions]
                 for f in forms
             ]
-            J = pairs if isinstance(F, Sequence) else pairs[0][0]
+            return pairs if isinstance(F, Sequence) else pairs[0][0]
+
         self.preset = preset
 
         def chosen(name: str) -> bool:  # in code or on the command line; then it wins
             return name in user or PETSc.Options().hasName(f"{petsc_options_prefix}{name}")
 
-        self.problem = dolfinx.fem.petsc.NonlinearProblem(
+        self.problem = _systems.choose(
+            assembly,
             F,
             u,
-            petsc_options_prefix=petsc_options_prefix,
-            bcs=self.bcs,
+            self.materials,
+            self.bcs,
             J=J,
+            derive=derive,
             P=P,
             kind=kind,
+            petsc_options_prefix=petsc_options_prefix,
             form_compiler_options=form_compiler_options,
-            jit_options=jit_options,
+            jit_options=_native.jit_options(jit_options),
             entity_maps=entity_maps,
         )
         self.solver = self.problem.solver
