@@ -13,6 +13,7 @@ from dolfinx_admat import _runtime
 from dolfinx_admat.compilation import BuildError
 from dolfinx_admat.errors import MaterialError
 from dolfinx_admat.implicit import LocalNewton, Strategy
+from dolfinx_admat.materials._mistakes import explained
 
 from ._point import PointFunctions
 from ._xla import XlaFunction
@@ -91,7 +92,7 @@ class Functions:
         strategy: Strategy | None,
         backend: str,
     ) -> None:
-        self._law, self._asked = law, backend
+        self._law, self._static, self._asked = law, static, backend
         solver = getattr(static, "solver", None)
         effective = strategy or (solver.tangent if isinstance(solver, LocalNewton) else None)
         self.backend = chosen_backend(law, backend, effective)
@@ -138,7 +139,8 @@ class Functions:
 
     def _native(self, task: str) -> NativeFunction | None:
         try:
-            function = self._shared("native", task, lambda: self._translate(task))
+            with explained(self._static, task):
+                function = self._shared("native", task, lambda: self._translate(task))
             function.load()
             return function
         except (Unsupported, BuildError) as error:

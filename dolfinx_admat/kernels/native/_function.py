@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from dolfinx_admat import compilation
 
+from ._closed import closed_forms
 from ._generate import Argument, Result, c_source
 from ._program import Program, flatten
 
@@ -50,7 +51,8 @@ class NativeFunction:
     ) -> None:
         self.name = name
         self.traces = 1
-        traced, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
+        with closed_forms():
+            traced, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
         self._program: Program | None = flatten(traced)
         self._arguments = [
             Argument(tuple(np.shape(leaf)), varies)

@@ -13,6 +13,8 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
+from dolfinx_admat.errors import AdmatError
+
 #: Primitives that only call a jaxpr.
 CALLS = {
     "jit", "pjit", "closed_call", "core_call", "remat", "checkpoint", "custom_jvp_call",
@@ -20,7 +22,7 @@ CALLS = {
 }  # fmt: skip
 
 
-class Unsupported(Exception):
+class Unsupported(AdmatError):
     """The law contains something that the generator does not translate; the text says what."""
 
 
@@ -84,7 +86,7 @@ class _Flattener:
 
         for variable, value in zip(jaxpr.constvars, constants, strict=True):
             if isinstance(value, jax.core.Tracer):
-                raise Unsupported("a traced value that was kept from another call")
+                raise _leak(jaxpr, variable)
             known[variable] = value if isinstance(value, int) else np.asarray(value)
         for variable, value in zip(jaxpr.invars, arguments, strict=True):
             known[variable] = value
@@ -131,6 +133,16 @@ def _flatten(jaxpr: Jaxpr, constants: Iterable[Any] | None = None) -> Program:
             live.append(operation)
             needed.update(i for i in operation.inputs if isinstance(i, int))
     return Program((*arguments, *inputs), tuple(reversed(live)), tuple(results))
+
+
+def _leak(jaxpr: Jaxpr, variable: Any) -> jax.errors.UnexpectedTracerError:
+    """The error of a law that kept a traced value from another call, where it uses it."""
+    error = jax.errors.UnexpectedTracerError("a traced value was kept from another call")
+    for equation in jaxpr.eqns:
+        traceback = equation.source_info.traceback
+        if variable in [v for v in equation.invars if not isinstance(v, Literal)] and traceback:
+            return error.with_traceback(traceback.as_python_traceback())
+    return error
 
 
 def _called(params: dict[str, Any]) -> tuple[Jaxpr, list[Any]]:

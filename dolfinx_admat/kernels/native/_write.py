@@ -35,6 +35,7 @@ class Writer:
     def __init__(self, roots: list[Statement], block: Region) -> None:
         self.lines: list[str] = []
         self.uses: dict[Node, int] = {}
+        self._reader: dict[Node, Any] = {}
         self._statements: set[Statement] = set()
         self._owner = {block: None}
         self._mark(roots)
@@ -48,16 +49,17 @@ class Writer:
             if isinstance(item, Statement):
                 if item not in self._statements:
                     self._statements.add(item)
-                    pending += self._counted(item.reads)
+                    pending += self._counted(item, item.reads)
             elif item.operation is None:
                 if item.owner is not None:
                     pending.append(item.owner)
             else:
-                pending += self._counted(item.arguments)
+                pending += self._counted(item, item.arguments)
 
-    def _counted(self, values: Any) -> Iterator[Node]:
+    def _counted(self, reader: Any, values: Any) -> Iterator[Node]:
         for value in values:
             if isinstance(value, Node):
+                self._reader[value] = reader
                 first = value not in self.uses
                 self.uses[value] = self.uses.get(value, 0) + 1
                 if first:
@@ -92,7 +94,16 @@ class Writer:
                 self.line(f"const {kind} {self.name(item)} = {self._expression(item)};")
 
     def _inlined(self, node: Node) -> bool:
-        return node.operation == "rcp" and self.uses[node] == 1 and not node.uniform
+        return self._divisor(self._reader.get(node)) is node
+
+    def _divisor(self, product: Any) -> Node | None:
+        """The reciprocal in a product that nobody else needs: the product is a quotient."""
+        if isinstance(product, Node) and product.operation == "mul" and not product.uniform:
+            for factor in product.arguments:
+                if isinstance(factor, Node) and factor.operation == "rcp" and not factor.uniform:
+                    if self.uses[factor] == 1:
+                        return factor
+        return None
 
     def name(self, node: Node) -> str:
         """C name of a node."""
@@ -126,12 +137,10 @@ class Writer:
         op, a = node.operation, node.arguments
         if node.uniform:
             return self._uniform(node)
-        if op == "mul" and isinstance(a[1], Node) and a[1].operation == "rcp":
-            if self.uses.get(a[1]) == 1 and not a[1].uniform:
-                return f"{self.real(a[0])} / {self.real(a[1].arguments[0])}"
-        if op == "mul" and isinstance(a[0], Node) and a[0].operation == "rcp":
-            if self.uses.get(a[0]) == 1 and not a[0].uniform:
-                return f"{self.real(a[1])} / {self.real(a[0].arguments[0])}"
+        divisor = self._divisor(node)
+        if divisor is not None:
+            dividend = a[1] if a[0] is divisor else a[0]
+            return f"{self.real(dividend)} / {self.real(divisor.arguments[0])}"
         if op in _INFIX:
             return f"{self._mixed(a[0])} {_INFIX[op]} {self._mixed(a[1])}"
         if op == "neg":
