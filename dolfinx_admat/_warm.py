@@ -55,7 +55,8 @@ def run(script: str, arguments: list[str], full: bool) -> int:
 def _report(start: float) -> None:
     import jax
 
-    caches = {"kernels": (list(_trust.folders(create=True)), "*.so")}
+    compilation.cache_directory()  # it exists from now on
+    caches = {"kernels": (list(_trust.folders()), "*.so")}
     jit = sys.modules.get("dolfinx.jit")
     if jit is not None:
         caches["forms of FFCx"] = ([Path(jit.get_options()["cache_dir"])], "*.so")
