@@ -57,14 +57,14 @@ static inline void element(vec A[BASIS][COMPONENTS][COMPONENTS][VECTORS],
     for (int d = 0; d < DIM; ++d)
       for (int n = 0; n < VECTORS; ++n)
       {
-        vec sum = K[0][d] * DERIVATIVES[q][0][n];
+        vec sum = K[0][d] * ((const vec *)DERIVATIVES[q][0])[n];
         for (int k = 1; k < DIM; ++k)
-          sum += K[k][d] * DERIVATIVES[q][k][n];
+          sum += K[k][d] * ((const vec *)DERIVATIVES[q][k])[n];
         gradients[q][d][n] = sum;
       }
     if (DIRECTIONS > DIM)
       for (int n = 0; n < VECTORS; ++n)
-        gradients[q][DIRECTIONS - 1][n] = VALUES[q][n];
+        gradients[q][DIRECTIONS - 1][n] = ((const vec *)VALUES[q])[n];
     double C[ROWS][COLUMNS];
     fold(det * WEIGHTS[q], tangents, cell * POINTS + q, variables + q * VARIABLES, C);
     for (int r = 0; r < ROWS; ++r)
@@ -73,8 +73,7 @@ static inline void element(vec A[BASIS][COMPONENTS][COMPONENTS][VECTORS],
   for (int a = 0; a < BASIS; ++a)
     for (int j = 0; j < COMPONENTS; ++j)
     {
-      vec sum[COMPONENTS][VECTORS];
-      memset(sum, 0, sizeof sum);
+      vec sum[COMPONENTS][VECTORS] = {{{0.0}}};
       for (int q = 0; q < POINTS; ++q)
       {
         double g[DIRECTIONS];

@@ -10,8 +10,16 @@ import numpy.typing as npt
 
 from ._operators import Coefficient, Direction, Operators
 
-#: Doubles per SIMD vector; compilers split or widen it where the machine has another width.
-LANES = 4
+#: Doubles per SIMD register, as the compiler knows them; it splits vectors that are too wide.
+LANES = """\
+#ifdef __AVX512F__
+#define LANES 8
+#else
+#define LANES 4
+#endif
+#define VECTORS ((BASIS + LANES - 1) / LANES)
+typedef double vec __attribute__((vector_size(8 * LANES), may_alias));
+#define ALIGNED __attribute__((aligned(8 * LANES)))"""
 FLAGS = ("-O3", "-fno-signed-zeros")
 #: Element matrices and their factors live on the stack.
 LARGEST = 2_000_000
@@ -117,17 +125,13 @@ def write(tables: Tables, operators: Operators, sizes: Sizes) -> str:
         NotSupported: The element matrix would not fit on the stack.
     """
     points, dim, basis = tables.derivatives.shape
-    vectors = -(-basis // LANES)
     has_values = any(d == dim for side in (operators.left, operators.right) for _, d in side)
     variables = {c: n for n, c in enumerate(operators.variables())}
     left, right = _Side(operators.left, variables), _Side(operators.right, variables)
     k = tables.components
-    size = 8 * LANES * vectors * k * (basis * k + points * len(left.rows))
+    size = 8 * (basis + 7) * k * (basis * k + points * len(left.rows))
     if size > LARGEST:
         raise NotSupported(f"the element matrices are too large ({size} bytes)")
-    pad = [(0, 0)] * 2 + [(0, vectors * LANES - basis)]
-    derivatives = np.pad(tables.derivatives, pad).reshape(points, dim, vectors, LANES)
-    values = np.pad(tables.values, pad[1:]).reshape(points, vectors, LANES)
     numbers = {
         "POINTS": points,
         "DIM": dim,
@@ -136,8 +140,6 @@ def write(tables: Tables, operators: Operators, sizes: Sizes) -> str:
         "COMPONENTS": k,
         "NODES": tables.geometry.shape[2],
         "AFFINE": int(tables.affine),
-        "LANES": LANES,
-        "VECTORS": vectors,
         "ROWS": len(left.rows),
         "COLUMNS": len(right.rows),
         "VARIABLES": len(variables),
@@ -146,26 +148,27 @@ def write(tables: Tables, operators: Operators, sizes: Sizes) -> str:
         [
             "#include <math.h>\n#include <stdint.h>\n#include <string.h>",
             *(f"#define {name} {value}" for name, value in numbers.items()),
-            f"typedef double vec __attribute__((vector_size({8 * LANES})));",
-            _table("vec", "DERIVATIVES", "[POINTS][DIM][VECTORS]", derivatives),
-            _table("vec", "VALUES", "[POINTS][VECTORS]", values),
-            _table("double", "GEOMETRY", f"[{len(tables.geometry)}][DIM][NODES]", tables.geometry),
-            _table("double", "WEIGHTS", "[POINTS]", tables.weights),
+            LANES,
+            # Each row is filled up with zeros.
+            _table("DERIVATIVES", "[POINTS][DIM][LANES * VECTORS] ALIGNED", tables.derivatives),
+            _table("VALUES", "[POINTS][LANES * VECTORS] ALIGNED", tables.values),
+            _table("GEOMETRY", f"[{len(tables.geometry)}][DIM][NODES]", tables.geometry),
+            _table("WEIGHTS", "[POINTS]", tables.weights),
             _fold(left, right, {block: sizes[block] for block in operators.blocks}),
-            _right(right, k, dim + has_values, vectors),
-            _left(left, k, dim + has_values, vectors),
+            _right(right, k, dim + has_values),
+            _left(left, k, dim + has_values),
             Path(__file__).with_suffix(".c").read_text("utf-8"),
         ]
     )
 
 
-def _table(kind: str, name: str, shape: str, values: npt.NDArray[np.float64]) -> str:
+def _table(name: str, shape: str, values: npt.NDArray[np.float64]) -> str:
     def braces(array: Any) -> str:
         if np.ndim(array) == 0:
             return repr(float(array))
         return "{" + ", ".join(braces(a) for a in array) + "}"
 
-    return f"static const {kind} {name}{shape} = {braces(values)};"
+    return f"static const double {name}{shape} = {braces(values)};"
 
 
 def _fold(left: _Side, right: _Side, sizes: Sizes) -> str:
@@ -194,32 +197,36 @@ def _fold(left: _Side, right: _Side, sizes: Sizes) -> str:
     return "\n".join([*lines, "}"])
 
 
-def _right(right: _Side, components: int, directions: int, vectors: int) -> str:
+def _right(right: _Side, components: int, directions: int) -> str:
     lines = [
-        "static inline void right(const double *c, vec g[DIRECTIONS][VECTORS], "
-        "vec m[COMPONENTS][VECTORS])",
+        "static inline void right(const double *c, vec g[DIRECTIONS][VECTORS],",
+        "                         vec m[COMPONENTS][VECTORS])",
         "{",
+        "  for (int n = 0; n < VECTORS; ++n)",
+        "  {",
     ]
     for j in range(components):
-        columns = [(d, right.of[j, d]) for d in range(directions) if (j, d) in right.of]
-        for n in range(vectors):
-            total = " + ".join(f"c[{c}] * g[{d}][{n}]" for d, c in columns)
-            lines.append(f"  m[{j}][{n}] = {total or '(vec){0}'};")
-    return "\n".join([*lines, "}"])
+        terms = [
+            f"c[{right.of[j, d]}] * g[{d}][n]" for d in range(directions) if (j, d) in right.of
+        ]
+        lines.append(f"    m[{j}][n] = {' + '.join(terms) or '(vec){0}'};")
+    return "\n".join([*lines, "  }", "}"])
 
 
-def _left(left: _Side, components: int, directions: int, vectors: int) -> str:
+def _left(left: _Side, components: int, directions: int) -> str:
     lines = [
-        "static inline void left(const double *g, vec m[ROWS][COMPONENTS][VECTORS], int j, "
-        "vec a[COMPONENTS][VECTORS])",
+        "static inline void left(const double *g, vec m[ROWS][COMPONENTS][VECTORS], int j,",
+        "                        vec a[COMPONENTS][VECTORS])",
         "{",
+        "#pragma GCC unroll 8",
+        "  for (int n = 0; n < VECTORS; ++n)",
+        "  {",
+        *(f"    const vec m{r} = m[{r}][j][n];" for r in range(len(left.rows))),
     ]
-    for i in range(components):
-        rows = [(d, left.of[i, d]) for d in range(directions) if (i, d) in left.of]
-        for n in range(vectors if rows else 0):
-            total = " + ".join(f"g[{d}] * m[{r}][j][{n}]" for d, r in rows)
-            lines.append(f"  a[{i}][{n}] += {total};")
-    return "\n".join([*lines, "}"])
+    for (i, d), row in left.of.items():
+        # One term at a time: a sum of products would cost an addition more.
+        lines.append(f"    a[{i}][n] += g[{d}] * m{row};")
+    return "\n".join([*lines, "  }", "}"])
 
 
 class _Source(ctypes.Structure):
