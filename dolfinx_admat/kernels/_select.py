@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dolfinx_admat import _runtime
+from dolfinx_admat import _jax_cache, _runtime
 from dolfinx_admat.compilation import BuildError
 from dolfinx_admat.errors import MaterialError
 from dolfinx_admat.implicit import LocalNewton, Strategy
@@ -55,7 +55,7 @@ def chosen_backend(law: str, backend: str, strategy: Strategy | None) -> str:
         if explicit:
             return "xla"
         if backend == "auto":
-            return "native" if jax.default_backend() == "cpu" else "xla"
+            return "native" if _runtime.device() == "cpu" else "xla"
     return backend
 
 
@@ -117,6 +117,7 @@ class Functions:
             if self.backend == "native":
                 self._made[task] = self._native(task)
             if self.backend == "xla":
+                _jax_cache.enable()
                 self._made[task] = self._shared(
                     "xla", task, lambda: XlaFunction(self._points, task)
                 )
@@ -196,8 +197,9 @@ def _structure(static: Any, *others: Any) -> Hashable:
     """Key of everything that is compiled in; None if it cannot be hashed."""
     leaves, tree = jax.tree.flatten(static)
     arrays, state, *rest = others
-    shapes = [jax.tree.structure((arrays, state))]
-    shapes += [(jnp.shape(leaf), str(jnp.result_type(leaf))) for leaf in jax.tree.leaves((arrays, state))]  # fmt: skip
+    shapes: list[Any] = [jax.tree.structure((arrays, state))]
+    for leaf in jax.tree.leaves((arrays, state)):
+        shapes.append((jnp.shape(leaf), str(jnp.result_type(leaf))))
     # The types as well: 1, 1.0 and True are equal, but a law may treat them differently.
     key = (tree, tuple((type(x), x) for x in leaves), tuple(shapes), tuple(rest))
     try:
@@ -227,4 +229,3 @@ def _samples(arguments: tuple) -> list[Any]:
     samples += [around(leaf, 1e-2) for leaf in jax.tree.leaves(state)]
     samples.append(10.0 ** rng.uniform(-3.0, 1.0, count))
     return samples + [around(leaf, 1.0) for leaf in jax.tree.leaves(rest)]
-

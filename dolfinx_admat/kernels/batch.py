@@ -3,7 +3,8 @@
 All arrays are points-leading, C-contiguous float64, owned by the caller.
 """
 
-from typing import Any, NamedTuple, cast
+from functools import partial
+from typing import Any, cast
 
 import equinox as eqx
 import jax
@@ -17,35 +18,11 @@ from dolfinx_admat.implicit._newton import STRATEGIES
 from dolfinx_admat.materials import Material
 from dolfinx_admat.materials._declare import as_numbers, named_leaves, require_float64
 
+from ._buffers import Floats, StatusBuffers, check_arrays, check_status
 from ._select import Functions
 from .native import NativeFunction
 
-Floats = npt.NDArray[np.float64]
 DEFAULT_CHUNK = 2048
-
-
-class StatusBuffers(NamedTuple):
-    """Per-point status of a batch; see ``LocalResult``.
-
-    Attributes:
-        code: int32 (points,).
-        iterations: int32 (points,).
-        residual: float64 (points,).
-        active: bool (points,).
-    """
-
-    code: npt.NDArray[np.int32]
-    iterations: npt.NDArray[np.int32]
-    residual: Floats
-    active: npt.NDArray[np.bool_]
-
-    @classmethod
-    def allocate(cls, points: int) -> "StatusBuffers":
-        """Buffers that say "converged" for ``points`` points."""
-        return cls(*(np.zeros(points, kind) for kind in _STATUS_KINDS))
-
-
-_STATUS_KINDS: tuple[type, ...] = (np.int32, np.int32, np.float64, np.bool_)
 
 
 def _checked_values(material: Material) -> Material:
@@ -223,29 +200,23 @@ class BatchKernel:
         parameters = {} if parameters is None else parameters
         require_float64()
         points = next((len(array) for array in inputs.values()), 0)
-        law = self._material
+        law, check = self._material, partial(check_arrays, type(self._material).__name__)
         for what, given, shapes in (
             ("inputs", inputs, law.inputs),
             ("state", state, self.state_shapes),
             ("parameters", parameters, self._parameter_shapes),
             ("new_state", new_state, self.state_shapes),
         ):
-            self._check(what, given, shapes, points, all_of_them=True)
+            check(what, given, shapes, points, all_of_them=True)
         blocks = {
             (o, i): (*left, *right)
             for o, left in law.outputs.items()
             for i, right in law.inputs.items()
         }
         width = points if rows is None else None  # with `rows`, as many as the caller likes
-        self._check("outputs", outputs, law.outputs, width, all_of_them=False)
-        reports: tuple[npt.NDArray[Any], ...] = status
-        for field, array, kind in zip(status._fields, reports, _STATUS_KINDS, strict=True):
-            if array.shape != (points,) or array.dtype != kind or not array.flags.c_contiguous:
-                raise MaterialError(
-                    f"{type(law).__name__}: status '{field}' must be a contiguous {kind.__name__} "
-                    f"array of shape {(points,)}; got {array.dtype} of shape {array.shape}"
-                )
-        self._check("tangent", tangent or {}, blocks, width, all_of_them=False)
+        check("outputs", outputs, law.outputs, width, all_of_them=False)
+        reports = check_status(type(law).__name__, status, points)
+        check("tangent", tangent or {}, blocks, width, all_of_them=False)
         function = self._functions["update" if tangent is None else "tangent"]
         if isinstance(function, NativeFunction):
             results = [outputs.get(name) for name in sorted(law.outputs)]
@@ -253,12 +224,12 @@ class BatchKernel:
             wanted = [None] * 4 + [
                 (tangent or {}).get((o, i)) for o in sorted(law.outputs) for i in sorted(law.inputs)
             ]
-            given = [parameters[name] for name in self._names]
-            given += [inputs[name] for name in sorted(law.inputs)]
-            given += [state[name] for name in self.state_shapes]
+            read = [parameters[name] for name in self._names]
+            read += [inputs[name] for name in sorted(law.inputs)]
+            read += [state[name] for name in self.state_shapes]
             if tangent is None:
                 wanted = wanted[:4]
-            self._run_native(function, points, dt, given, [*results, *wanted], rows, reports)
+            self._run_native(function, points, dt, read, [*results, *wanted], rows, reports)
             return
         names = list(self.state_shapes)
         batch = (
@@ -276,6 +247,116 @@ class BatchKernel:
                 buffer[where] = np.asarray(derivatives[o][i])[:size]
             for name, leaf in zip(names, jax.tree.leaves(new), strict=True):
                 new_state[name][piece] = np.asarray(leaf)[:size]
+            for target, values in zip(reports, result, strict=True):
+                target[piece] = np.asarray(values)[:size]
+
+    def pullback(
+        self,
+        inputs: dict[str, Floats],
+        state: dict[str, Floats],
+        dt: float,
+        *,
+        output_cotangents: dict[str, Floats],
+        state_cotangents: dict[str, Floats],
+        status: StatusBuffers,
+        input_bars: dict[str, Floats] | None = None,
+        state_bars: dict[str, Floats] | None = None,
+        parameter_bars: dict[str, Floats] | None = None,
+        parameters: dict[str, Floats] | None = None,
+    ) -> None:
+        """Pull cotangents of outputs and new state back to inputs, old state and parameters.
+
+        With L a number that depends on the batch through ``output_cotangents`` = dL/d(outputs)
+        and ``state_cotangents`` = dL/d(new state), the buffers get dL/d(inputs) and so on. One
+        factorisation of each point's local equations serves all of them.
+
+        Args:
+            inputs: Declared inputs at t_{n+1}; (points, *shape).
+            state: State at t_n by name; (points, *shape).
+            dt: Step, units of time.
+            output_cotangents: (points, *shape) by output.
+            state_cotangents: (points, *shape) by state variable.
+            status: Buffers of the status of the update; (points,). A failed point gives NaN or
+                nonsense: read the status first.
+            input_bars: Buffers (points, *shape) by input; None or a missing name: not wanted.
+            state_bars: Buffers (points, *shape) by state variable.
+            parameter_bars: Buffers by dotted name: (*shape), to which the sum over all points is
+                ADDED; for point parameters (points, *shape), which are overwritten.
+            parameters: Values of the point parameters; (points, *shape).
+
+        Raises:
+            MaterialError: Wrong names, shapes or dtypes; a mistake in the law.
+        """
+        require_float64()
+        law, check = self._material, partial(check_arrays, type(self._material).__name__)
+        points = next((len(array) for array in inputs.values()), 0)
+        parameters, wanted = parameters or {}, parameter_bars or {}
+        shared = {n: jnp.shape(leaf) for n, leaf in named_leaves(self._arrays).items()}
+        shared = {name: shape for name, shape in shared.items() if name not in self._names}
+        for what, given, shapes, complete in (
+            ("inputs", inputs, law.inputs, True),
+            ("state", state, self.state_shapes, True),
+            ("parameters", parameters, self._parameter_shapes, True),
+            ("output_cotangents", output_cotangents, law.outputs, True),
+            ("state_cotangents", state_cotangents, self.state_shapes, True),
+            ("input_bars", input_bars or {}, law.inputs, False),
+            ("state_bars", state_bars or {}, self.state_shapes, False),
+        ):
+            check(what, given, shapes, points, all_of_them=complete)
+        of_points = {n: bar for n, bar in wanted.items() if n in self._names}
+        check_arrays(
+            type(law).__name__,
+            "parameter_bars",
+            of_points,
+            self._parameter_shapes,
+            points,
+            all_of_them=False,
+        )
+        sums = {n: bar for n, bar in wanted.items() if n not in self._names}
+        check_arrays(
+            type(law).__name__,
+            "parameter_bars",
+            sums,
+            shared,
+            None,
+            all_of_them=False,
+            points_first=False,
+        )
+        reports = check_status(type(law).__name__, status, points)
+        function = self._functions["pullback"]
+        order = sorted(law.inputs)
+        if isinstance(function, NativeFunction):
+            read = [parameters[name] for name in self._names]
+            read += [inputs[name] for name in order]
+            read += [state[name] for name in self.state_shapes]
+            read += [output_cotangents[name] for name in sorted(law.outputs)]
+            read += [state_cotangents[name] for name in self.state_shapes]
+            results = [(input_bars or {}).get(name) for name in order]
+            results += [(state_bars or {}).get(name) for name in self.state_shapes]
+            results += [wanted.get(name) for name in self._names]
+            results += [sums.get(name) for name in named_leaves(self._arrays)]
+            self._run_native(function, points, dt, read, [*results, *[None] * 4], None, reports)
+            return
+        batch = (
+            {name: parameters[name] for name in self._names},
+            {name: inputs[name] for name in law.inputs},
+            self._tree(state),
+            ({name: output_cotangents[name] for name in law.outputs}, self._tree(state_cotangents)),
+        )
+        chunks = function.chunks(points, self.chunk_size, self._arrays, batch, np.float64(dt))
+        for piece, (of_inputs, of_state, of_point, of_arrays, result) in chunks:
+            size = piece.stop - piece.start
+            leaves = named_leaves(of_state)
+            for bars, values in (
+                (input_bars or {}, of_inputs),
+                (state_bars or {}, dict(zip(self.state_shapes, leaves.values(), strict=True))),
+                (of_points, of_point),
+            ):
+                for name, bar in bars.items():
+                    bar[piece] = np.asarray(values[name])[:size]
+            for name, value in named_leaves(of_arrays).items():
+                if name in sums:
+                    sums[name] += np.asarray(value)[:size].sum(axis=0)
             for target, values in zip(reports, result, strict=True):
                 target[piece] = np.asarray(values)[:size]
 
@@ -301,23 +382,7 @@ class BatchKernel:
             rows = np.ascontiguousarray(rows, np.int64)
         # A buffer that is a strided view gets its values by a copy.
         direct = [r if r is None or r.flags.c_contiguous else r.copy() for r in results]
-        function(points, self._uniform(dt), given, direct, rows, status)
+        function(points, self._uniform(dt), given, direct, cast(Any, rows), status)
         for target, array in zip(results, direct, strict=True):
             if target is not array and target is not None:
                 target[...] = array
-
-    def _check(
-        self, what: str, given: dict, shapes: dict, points: int | None, all_of_them: bool
-    ) -> None:
-        """Names, dtype and shapes of ``given``; ``points`` None leaves the number of rows open."""
-        law = type(self._material).__name__
-        if set(given) - set(shapes) or (all_of_them and set(given) != set(shapes)):
-            raise MaterialError(f"{law}: {what} are {sorted(given)}, expected {sorted(shapes)}")
-        for name, array in given.items():
-            dtype, shape = getattr(array, "dtype", type(array).__name__), np.shape(array)
-            full = (shape[0] if points is None and shape else points, *shapes[name])
-            if dtype != np.float64 or shape != full:
-                raise MaterialError(
-                    f"{law}: {what} '{name}' must be a float64 array of shape {full}; "
-                    f"got {dtype} of shape {shape}"
-                )

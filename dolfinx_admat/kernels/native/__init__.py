@@ -1,4 +1,4 @@
-"""A form compiler for constitutive laws: jaxpr to C over SIMD lanes, compiled once, cached on disk."""
+"""A form compiler for constitutive laws: jaxpr to C over SIMD lanes, compiled once."""
 
 from ._function import NativeFunction as NativeFunction
 from ._program import Unsupported as Unsupported

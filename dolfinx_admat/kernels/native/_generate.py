@@ -1,7 +1,7 @@
 """A program becomes the C source of a batched kernel.
 
-The kernel runs over blocks of a few points. A law's elastic test splits the code: what follows it is
-written twice, with the test known to hold and known to fail, so that blocks of elastic points
+The kernel runs over blocks of a few points. A law's elastic test splits the code: what follows it
+is written twice, with the test known to hold and known to fail, so that blocks of elastic points
 skip the solve and all that belongs to it.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ._eliminate import pivot_order, solve_dense
-from ._graph import FLAG, REAL, UNIFORM, Graph, Node, Region, Statement, known
+from ._graph import REAL, UNIFORM, Graph, Node, Region, Statement, known
 from ._local import NewtonLoop, jacobian_program
 from ._lower import Array, apply, constant, each
 from ._program import Operation, Program, Unsupported
@@ -47,9 +47,6 @@ class Result:
 
     shape: tuple[int, ...]
     kind: str
-
-
-STATUS = ("code", "iterations", "residual", "active")
 
 
 class _Assign(Statement):
@@ -361,6 +358,3 @@ def _store(writer: Writer, results: list[Result], names: list[list[str]]) -> Non
             convert = f"({kind.get(result.kind, 'unsigned char')})"
             writer.line("for (int l = 0; l < count; ++l)")
             writer.line(f"{result.kind}[first + l] = {convert}((double *)o{k})[l];")
-
-
-__all__ = ["FLAG", "Argument", "Result", "STATUS", "c_source"]

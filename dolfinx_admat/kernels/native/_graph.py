@@ -19,7 +19,7 @@ REAL, MASK, UNIFORM, FLAG = "v", "m", "double", "int"
 class Node:
     """One operation; ``operation`` is None for a variable, whose C name is ``text``."""
 
-    __slots__ = ("operation", "arguments", "type", "region", "number", "text", "owner")
+    __slots__ = ("arguments", "number", "operation", "owner", "region", "text", "type")
 
     def __init__(
         self,
@@ -108,18 +108,17 @@ def _nan_safe(function: Callable[..., float]) -> Callable[..., float]:
     return call
 
 
-#: Functions of one number: how a constant argument is folded.
-FUNCTIONS: dict[str, Callable[..., float]] = {
-    name: _nan_safe(function)
-    for name, function in {
-        "exp": np.exp, "log": np.log, "expm1": np.expm1, "log1p": np.log1p, "sqrt": np.sqrt,
-        "abs": np.abs, "sin": np.sin, "cos": np.cos, "tan": np.tan, "asin": np.arcsin,
-        "acos": np.arccos, "atan": np.arctan, "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh,
-        "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh, "cbrt": np.cbrt,
-        "floor": np.floor, "ceil": np.ceil, "round": np.rint, "sign": np.sign,
-        "exp2": np.exp2, "erf": np.vectorize(math.erf), "erfc": np.vectorize(math.erfc),
-    }.items()
+_NUMPY: dict[str, Callable[..., Any]] = {
+    "exp": np.exp, "log": np.log, "expm1": np.expm1, "log1p": np.log1p, "sqrt": np.sqrt,
+    "abs": np.abs, "sin": np.sin, "cos": np.cos, "tan": np.tan, "asin": np.arcsin,
+    "acos": np.arccos, "atan": np.arctan, "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh,
+    "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh, "cbrt": np.cbrt,
+    "floor": np.floor, "ceil": np.ceil, "round": np.rint, "sign": np.sign,
+    "exp2": np.exp2, "erf": np.vectorize(math.erf), "erfc": np.vectorize(math.erfc),
 }  # fmt: skip
+
+#: Functions of one number: how a constant argument is folded.
+FUNCTIONS = {name: _nan_safe(function) for name, function in _NUMPY.items()}
 
 
 class Graph:
@@ -309,7 +308,7 @@ class Graph:
         """A comparison."""
         if known(a) and known(b):
             return bool(_COMPARE[name](a, b))
-        if isinstance(a, Node) and a.boolean or isinstance(b, Node) and b.boolean:
+        if _bool(a) or _bool(b):
             different = self.either(self.both(a, self.negation(b)), self.both(self.negation(a), b))
             return different if name == "ne" else self.negation(different)
         return self.node(name, a, b, boolean=True)

@@ -29,9 +29,7 @@ def jacobian_program(jaxpr: Any, arguments: int, avals: list[Any]) -> Program:
 
     def both(x: jax.Array, *operands: Any) -> Any:
         def residual(x: jax.Array) -> Any:
-            (r,) = jax.core.eval_jaxpr(
-                jaxpr, list(operands[:constants]), x, *operands[constants:]
-            )
+            (r,) = jax.core.eval_jaxpr(jaxpr, list(operands[:constants]), x, *operands[constants:])
             return r, r
 
         jacobian, r = jax.jacfwd(residual, has_aux=True)(x)

@@ -89,7 +89,7 @@ def _elementwise(name: str, method: Callable[..., Any]) -> None:
     RULES[name] = lowered
 
 
-for _name, _method in {
+_ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "add": Graph.add, "add_any": Graph.add, "sub": Graph.sub, "mul": Graph.mul, "neg": Graph.neg,
     "pow": Graph.pow, "is_finite": Graph.finite,
     "square": lambda g, a: g.mul(a, a),
@@ -102,7 +102,9 @@ for _name, _method in {
     "copy": lambda g, a: a, "copy_p": lambda g, a: a, "stop_gradient": lambda g, a: a,
     "reduce_precision": lambda g, a: a,
     "admat_elastic_test": lambda g, a: a,
-}.items():  # fmt: skip
+}  # fmt: skip
+
+for _name, _method in _ELEMENTWISE.items():
     _elementwise(_name, _method)
 
 for _name in FUNCTIONS:

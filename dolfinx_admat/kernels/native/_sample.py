@@ -48,9 +48,7 @@ def jacobian_samples(
         return None
     unknowns, collected = first, []
     for _ in range(_ITERATIONS):
-        found = evaluate(
-            [*r, *jacobian.ravel()], samples | dict(zip(x, unknowns, strict=True))
-        )
+        found = evaluate([*r, *jacobian.ravel()], samples | dict(zip(x, unknowns, strict=True)))
         if found is None:
             return None
         numbers, matrices = found[:n], found[n:].reshape(n, n, -1)

@@ -134,7 +134,7 @@ class Writer:
         self.line(f"v {name}[] = {{{items}}};")
 
     def _expression(self, node: Node) -> str:
-        op, a = node.operation, node.arguments
+        op, a = str(node.operation), node.arguments
         if node.uniform:
             return self._uniform(node)
         divisor = self._divisor(node)
@@ -157,7 +157,7 @@ class Writer:
         return f"{_VECTOR[op]}({', '.join(convert(x) for x in a)})"
 
     def _uniform(self, node: Node) -> str:
-        op, a = node.operation, [self._mixed(x) for x in node.arguments]
+        op, a = str(node.operation), [self._mixed(x) for x in node.arguments]
         if op in _INFIX:
             return f"{a[0]} {_INFIX[op]} {a[1]}"
         if op in _RELATION:
@@ -174,7 +174,7 @@ class Writer:
         }
         if op in special:
             return special[op].format(*a)
-        return f"{_SCALAR.get(op or '', op)}({', '.join(a)})"
+        return f"{_SCALAR.get(op, op)}({', '.join(a)})"
 
 
 def number(value: Any) -> str:
