@@ -13,7 +13,7 @@ from ..kernels import BatchKernel, StatusBuffers
 from ..materials._declare import named_leaves
 from ._history import History
 from ._spaces import QuadratureSpace
-from .fields import PointField
+from .fields import PointField, initial_strain
 
 Floats = npt.NDArray[np.float64]
 Block = tuple[str, str]
@@ -158,6 +158,23 @@ class Evaluation:
         self._history.publish()
         if tangent:
             self.tangents.publish()
+
+    def start_from_stress(self, stress: Floats) -> None:
+        """Add to the strain what makes the law return a stress at its initial state.
+
+        Args:
+            stress: Mandel (points, 6).
+
+        Raises:
+            MaterialError: There is no such strain.
+        """
+        strain = initial_strain(
+            self._name, self._kernel, stress, self._history.state_n, self.parameters()
+        )
+        self.offset = {"strain": strain}
+        self._history.buffers["stress"][:] = stress
+        self._history.publish()
+        self._history.commit()
 
     def _read_inputs(self) -> dict[str, Floats]:
         read = {}

@@ -18,6 +18,7 @@ from . import _compat, _native, _systems, presets
 from ._collective import collectively
 from ._node import compiled_backends
 from ._progress import Progress
+from ._reaction import resultant
 from ._snes import MaterialSNES
 from ._status import UpdateReport
 from .quadrature import QuadratureMaterial
@@ -77,32 +78,6 @@ def _depends(F: ufl.Form, u: Any) -> bool:
     w = u[0] if isinstance(u, Sequence) else u
     change = ufl.algorithms.expand_derivatives(ufl.derivative(F, w))
     return not change.empty()
-
-
-def _facets(mesh: dolfinx.mesh.Mesh, facets: Any) -> npt.NDArray[np.int32]:
-    """Local facet indices from indices or (MeshTags, tag); MaterialError if they are none."""
-    fdim = mesh.topology.dim - 1
-    if isinstance(facets, tuple) and len(facets) == 2 and hasattr(facets[0], "find"):
-        tags, tag = facets
-        if tags.dim != fdim:
-            raise MaterialError(
-                f"reaction: got MeshTags of dimension {tags.dim}, expected facets ({fdim})"
-            )
-        return np.asarray(tags.find(tag), dtype=np.int32)
-    array = np.asarray(facets)
-    if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
-        raise MaterialError(
-            "reaction: facets must be a 1D array of local facet indices or (MeshTags, tag); got "
-            f"{type(facets).__name__} {array.dtype} of shape {array.shape}"
-        )
-    known = mesh.topology.index_map(fdim)
-    count = known.size_local + known.num_ghosts
-    if array.size and not (array.min() >= 0 and array.max() < count):
-        raise MaterialError(
-            f"reaction: facets do not exist: got indices from {array.min()} to {array.max()}, a "
-            f"rank has facets 0 to {count - 1}"
-        )
-    return array.astype(np.int32)
 
 
 class MaterialProblem:
@@ -342,27 +317,8 @@ class MaterialProblem:
                 raise MaterialError(
                     f"reaction: block={block!r}, but there are {len(self._functions)} unknowns"
                 )
-        V = self._functions[block].function_space
-        fdim = V.mesh.topology.dim - 1
-        V.mesh.topology.create_entities(fdim)  # collective, so before the local checks
-        with collectively(self.comm):
-            if V.num_sub_spaces not in (0, V.dofmap.bs):
-                raise MaterialError(
-                    "reaction: u is in a mixed-element space; give F and u as lists of blocks, and "
-                    "reaction the block of the displacement"
-                )
-            facets = _facets(V.mesh, facets)
-        form = self.problem.F
-        vector = dolfinx.fem.assemble_vector(
-            form if not isinstance(form, Sequence) else form[block]
-        )
-        vector.scatter_reverse(dolfinx.la.InsertMode.add)
-        V.mesh.topology.create_connectivity(fdim, V.mesh.topology.dim)
-        dofs = dolfinx.fem.locate_dofs_topological(V, fdim, facets)
-        dofs = dofs[dofs < V.dofmap.index_map.size_local]
-        bs = V.dofmap.bs
-        local = vector.array.reshape(-1, bs)[dofs].sum(axis=0)
-        return self.comm.allreduce(local)
+        form = self.problem.F if not isinstance(self.problem.F, Sequence) else self.problem.F[block]
+        return resultant(form, self._functions[block].function_space, facets)
 
     # -- internal -------------------------------------------------------------------------
 
@@ -415,6 +371,7 @@ class MaterialProblem:
         threads = _runtime.threads() + (" per rank" if self.comm.size > 1 else "")
         self.progress.say(
             f"admat: {laws} | {unknowns} unknowns, {points} points, {self.comm.size} rank"
-            f"{'s' if self.comm.size > 1 else ''} | {self.preset} solver | "
+            f"{'s' if self.comm.size > 1 else ''} | {self.preset} solver, "
+            f"{self.problem.assembly} assembly | "
             f"{' and '.join(backends)} kernels on {_runtime.device()}, {threads}"
         )

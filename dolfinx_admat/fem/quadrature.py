@@ -17,6 +17,7 @@ from ..materials._declare import named_leaves
 from . import _native
 from ._checks import check_arguments, check_form, check_inputs, check_names
 from ._collective import collectively
+from ._derivative import derivative
 from ._evaluation import Evaluation, Tangents
 from ._history import History
 from ._node import first_per_node
@@ -24,7 +25,7 @@ from ._regions import Region
 from ._spaces import QuadratureSpace
 from ._status import UpdateReport, reduce_status
 from ._translate import flatten_ufl, from_ordinary, ordinary_shape, unflatten_ufl
-from .fields import PointField, initial_strain
+from .fields import PointField
 from .output import cell_average
 
 Floats = npt.NDArray[np.float64]
@@ -54,7 +55,8 @@ class QuadratureMaterial:
             returns this stress at the initial state; its yield function therefore sees the
             initial stress, and equilibrium with the loads is up to the caller.
         tangent: ``"implicit"``, ``"unrolled"`` or ``"finite_difference"``; None: as the law says.
-        chunk_size: Points per compiled call.
+        backend: ``"native"`` (C made from the law), ``"xla"``, or ``"auto"``: native where it can.
+        chunk_size: Points per compiled call of the ``xla`` backend.
         scheme: Quadrature scheme of basix.
         name: Name in messages; default: the law's class.
         entity_maps: For inputs that live on a related mesh.
@@ -83,6 +85,7 @@ class QuadratureMaterial:
         initial_state: Mapping[str, Any] | None = None,
         initial_stress: Any = None,
         tangent: str | None = None,
+        backend: str = "auto",
         chunk_size: int = DEFAULT_CHUNK,
         scheme: str = "default",
         name: str | None = None,
@@ -100,6 +103,7 @@ class QuadratureMaterial:
             self.kernel = BatchKernel(
                 material,
                 tangent=tangent,
+                backend=backend,
                 chunk_size=chunk_size,
                 point_parameters=tuple(parameters),
             )
@@ -169,7 +173,9 @@ class QuadratureMaterial:
             coordinates,
         )
         if initial_stress is not None:
-            self._set_initial_stress(field(initial_stress, (3, 3), f"{self.name}: initial_stress"))
+            stress = field(initial_stress, (3, 3), f"{self.name}: initial_stress")
+            with collectively(mesh.comm):
+                self._evaluation.start_from_stress(from_ordinary(stress.values(), (6,)))
 
     # -- what a user reads ---------------------------------------------------------------
 
@@ -356,18 +362,7 @@ class QuadratureMaterial:
         those of the last ``update``. State variables in F (``law["plastic_strain"]``) count as
         constants.
         """
-        parts = []
-        for output, function in self._history.outputs.items():
-            direction = None
-            for key, vector in self._inputs_ufl.items():
-                change = ufl.algorithms.expand_derivatives(ufl.derivative(vector, u, du))
-                if isinstance(change, ufl.constantvalue.Zero):
-                    continue
-                term = ufl.dot(self.tangents.function((output, key)), change)
-                direction = term if direction is None else direction + term
-            if direction is not None and function in F.coefficients():
-                parts.append(ufl.derivative(F, function, direction))
-        return sum(parts[1:], parts[0]) if parts else ufl.Form([])
+        return derivative(F, u, du, self.outputs, self._inputs_ufl, self.tangents.function)
 
     def check_form(self, F: ufl.Form) -> None:
         """Check that a form integrates this material's outputs with ``dx``. Local.
@@ -402,20 +397,3 @@ class QuadratureMaterial:
     def fills(self, integral: Any) -> bool:
         """Whether a cell integral of the material's outputs runs over all its cells. Local."""
         return self._region.fills(integral)
-
-    # -- internal -------------------------------------------------------------------------
-
-    def _set_initial_stress(self, stress: PointField) -> None:
-        with collectively(self.mesh.comm):
-            given = from_ordinary(stress.values(), (6,))
-            strain = initial_strain(
-                self.name,
-                self.kernel,
-                given,
-                self._history.state_n,
-                self._evaluation.parameters(),
-            )
-            self._evaluation.offset = {"strain": strain}
-            self._history.buffers["stress"][:] = given
-        self._history.publish()
-        self._history.commit()

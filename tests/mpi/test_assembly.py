@@ -408,6 +408,15 @@ def test_without_a_compiler(monkeypatch):
     refused("no compiler here", F, u, [material])
 
 
+def test_the_header_names_the_assembly(capfd, monkeypatch):
+    monkeypatch.delenv("ADMAT_QUIET", raising=False)
+    V = fem.functionspace(box(n=1), ("P", 1, (3,)))
+    u, _, material, F = small_strain(V)
+    for way in ("fast", "ffcx"):
+        MaterialProblem(F, u, materials=[material], petsc_options_prefix="h_", assembly=way)
+        assert (f"{way} assembly" in capfd.readouterr().out) == (COMM.rank == 0)
+
+
 def test_unknown_assembly():
     V = fem.functionspace(box(n=1), ("P", 1, (3,)))
     u, _, material, F = small_strain(V)
