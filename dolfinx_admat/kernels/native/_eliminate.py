@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._graph import REAL, Graph, Node, Region, Statement, _identity, known
+from ._sample import matrix_samples
 
 #: Operations of a written-out elimination above which loops are used instead.
 UNROLLED = 2600
@@ -164,13 +165,23 @@ def find_factor(graph: Graph, matrix: Any, *, here: bool = False) -> tuple[Facto
     return None, False
 
 
+def eliminate(order: list[tuple[int, int]], k: int) -> str:
+    """The beginning ``ELIMINATE(..., `` of a call that solves by loops, pivots in this order."""
+    rows = ", ".join(str(i) for i, _ in order)
+    columns = ", ".join(str(j) for _, j in order)
+    arguments = f"{len(order)}, {k}, (const int[]){{{rows}}}, (const int[]){{{columns}}}"
+    return f"ELIMINATE({arguments}, "
+
+
 class DenseSolve(Statement):
     """X with A X = B: verified values of an elimination, or (without any) pivoting at once."""
 
-    def __init__(self, graph: Graph, matrix: Any, rhs: Any, quick: Any) -> None:
+    def __init__(
+        self, graph: Graph, matrix: Any, rhs: Any, quick: Any, order: list[tuple[int, int]]
+    ) -> None:
         super().__init__([*matrix.ravel(), *rhs.ravel(), *([] if quick is None else quick.ravel())])
         self.matrix, self.rhs, self.quick = matrix, rhs, quick
-        self.lanes = graph.lanes
+        self.lanes, self.order = graph.lanes, order
         if isinstance(self.lanes, Node):
             self.reads.append(self.lanes)
         self.result = np.empty(rhs.shape, object)
@@ -188,7 +199,7 @@ class DenseSolve(Statement):
             writer.array("B", self.rhs)
             if self.quick is None:
                 writer.line(f"v X[{n * k}]; memcpy(X, B, sizeof B);")
-                writer.line(f"ELIMINATE({n}, {k}, A, X);")
+                writer.line(f"{eliminate(self.order, k)}A, X);")
             else:
                 writer.array("X", self.quick)
             lanes = writer.mask(self.lanes)
@@ -211,9 +222,9 @@ def solve_dense(graph: Graph, matrix: Any, rhs: Any) -> Any:
         return result
     factor, transposed = find_factor(graph, matrix)
     if factor is None:
-        order, count = pivot_order(matrix)
+        order, count = pivot_order(matrix, matrix_samples(matrix, graph.samples))
         if count > UNROLLED:
-            return DenseSolve(graph, matrix, rhs, None).result
+            return DenseSolve(graph, matrix, rhs, None, order).result
         factor = Factor(graph, matrix, order)
         graph.here.solves[_shape_key(matrix)] = factor
     for k in range(rhs.shape[1]):
@@ -224,4 +235,4 @@ def solve_dense(graph: Graph, matrix: Any, rhs: Any) -> Any:
         known(matrix[i, j]) and matrix[i, j] == (i == j) for i in range(n) for j in range(n)
     ):
         return result  # the identity
-    return DenseSolve(graph, matrix, rhs, result).result
+    return DenseSolve(graph, matrix, rhs, result, []).result

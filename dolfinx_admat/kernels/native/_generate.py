@@ -90,7 +90,6 @@ class _Translation:
     def __init__(self, arguments: list[Argument], results: list[Result]) -> None:
         self.graph = Graph()
         self.arguments, self.results = arguments, results
-        self.samples: dict[Node, Any] = {}
         self.roots: list[Statement] = []
         self.names = [
             [f"o{k}[{i}]" for i in range(int(np.prod(result.shape)))]
@@ -109,7 +108,7 @@ class _Translation:
                     node = self.graph.variable(UNIFORM, f"p[{offset + i}]")
                 array[index] = node
                 if argument.samples is not None:
-                    self.samples[node] = np.asarray(argument.samples)[(slice(None), *index)]
+                    self.graph.samples[node] = np.asarray(argument.samples)[(slice(None), *index)]
             offset += 0 if argument.per_point else array.size
             place += argument.per_point
             values.append(array)
@@ -198,10 +197,12 @@ class _Translation:
             return r, jacobian
 
         def order(r: Array, jacobian: Array) -> tuple[list, int]:
-            numbers = jacobian_samples(list(r), jacobian, loop.x, list(start), self.samples)
+            numbers = jacobian_samples(list(r), jacobian, loop.x, list(start), self.graph.samples)
             if numbers is None:
                 return pivot_order(jacobian)
-            self.samples.update(zip(loop.x, evaluate(list(start), self.samples), strict=True))
+            self.graph.samples.update(
+                zip(loop.x, evaluate(list(start), self.graph.samples), strict=True)
+            )
             return pivot_order(jacobian, numbers)
 
         loop.build(

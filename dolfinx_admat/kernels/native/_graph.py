@@ -130,6 +130,7 @@ class Graph:
         self.here = self.block
         self.count = 0
         self.lanes: Any = True  # mask of the lanes that matter here
+        self.samples: dict[Node, Any] = {}  # plausible values of variables
 
     @contextmanager
     def inside(self, region: Region, lanes: Any = None) -> Iterator[Region]:

@@ -17,7 +17,7 @@ import jax
 
 from dolfinx_admat.implicit import LocalStatus
 
-from ._eliminate import UNROLLED, find_factor, plan
+from ._eliminate import UNROLLED, eliminate, find_factor, plan
 from ._graph import REAL, Graph, Node, Region, Statement
 from ._program import Program, flatten
 from ._write import number
@@ -55,6 +55,7 @@ class NewtonLoop(Statement):
         self.r: list[Any] = []
         self.jacobian: Any = None
         self.dx: list[Any] | None = None  # None: solved by loops
+        self.order: list[tuple[int, int]] = []
 
     def regions(self) -> Iterator[Region]:
         """Regions inside."""
@@ -72,9 +73,9 @@ class NewtonLoop(Statement):
             r, self.jacobian = evaluate(list(self.x))
             self.r = list(r)
             n = len(self.r)
-            pivots, count = order(r, self.jacobian)
+            self.order, count = order(r, self.jacobian)
             if n > 1 and count <= UNROLLED:
-                plan(graph, self.jacobian, pivots)
+                plan(graph, self.jacobian, self.order)
             # The code after the loop first: what it solves with the Jacobian, the loop may reuse.
             with graph.inside(self.post):
                 rest()
@@ -103,7 +104,8 @@ class NewtonLoop(Statement):
             w(f"v b[{n}], d[{n}], w[{n}], merit0 = BC(0.0), t = BC(1.0), halvings = BC(0.0);")
             w(f"for (int i = 0; i < {n}; ++i) b[i] = d[i] = BC(0.0), w[i] = BC(1.0);")
             w(f"m todo = {writer.mask(self.lanes)}, tiny = NONE;")
-            w("int careful = 0, again = 0;")
+            # `careful` lanes have had trouble; `again` ones repeat their last step.
+            w("m careful = NONE, again = NONE;")
             with writer.braces("for (int pass = 0;; ++pass)"):
                 writer.region(self.loop)
                 w("v r[] = {" + ", ".join(writer.real(a) for a in self.r) + "};")
@@ -119,12 +121,12 @@ class NewtonLoop(Statement):
                 w(f"m near = AND(todo, LE(worst, BC(1e3) * {bound}));")
                 w(f"v J[{n * n}];")
                 always = " || 1" if self.dx is None else ""
-                with writer.braces(f"if (pass == 0 || careful || ANY(near){always})"):
+                with writer.braces(f"if (pass == 0 || ANY(careful) || ANY(near){always})"):
                     for i, value in enumerate(self.jacobian.ravel()):
                         w(f"J[{i}] = {writer.real(value)};")
-                with writer.braces("if (pass > 0 && !again)"):
+                with writer.braces("if (pass > 0)"):
                     self._test(writer, x)
-                with writer.braces("else if (pass == 0)"):
+                with writer.braces("else"):
                     w("m zero = ALL;")
                     w(f"for (int i = 0; i < {n}; ++i) zero = AND(zero, EQ(r[i], BC(0.0)));")
                     w(f"{code} = SEL(zero, BC(0.0), SEL(finite, {code}, "
@@ -133,7 +135,7 @@ class NewtonLoop(Statement):
                 with writer.braces("if (!ANY(todo) && !ANY(spoiled))"):
                     writer.region(self.post)
                     w("break;")
-                w("again = 0;")
+                w("again = NONE;")
                 self._advance(writer, x)
 
     def _test(self, writer: Any, x: list[str]) -> None:
@@ -142,8 +144,8 @@ class NewtonLoop(Statement):
         code, iterations, scaled = self.code.text, self.iterations.text, self.scaled.text
         w("m ok = OR(tiny, LE(merit, (BC(1.0) - BC(2e-4) * t) * merit0));")
         w(f"ok = OR(ok, LE(BC({float(o.max_halvings)}), halvings));")
-        w("m accepted = AND(todo, ok), converged = tiny;")
-        w("back = AND(todo, NOT(ok));")
+        w("m tested = AND(todo, NOT(again)), accepted = AND(tested, ok), converged = tiny;")
+        w("back = AND(tested, NOT(ok));")
         w(f"if (ANY(near)) {{ v xs[] = {{{', '.join(x)}}}; converged = OR(converged, "
           f"AND(near, WITHIN({n}, J, r, xs, {number(o.atol)}, {number(o.rtol)}))); }}")  # fmt: skip
         w("m good = AND(accepted, finite);")
@@ -156,7 +158,7 @@ class NewtonLoop(Statement):
             for i, name in enumerate(x):
                 w(f"{name} = SEL(spoiled, b[{i}], {name});")
         w("go = AND(good, NOT(converged));")
-        w(f"go = AND(go, LT({iterations}, BC({float(o.max_iterations)})));")
+        w(f"go = OR(again, AND(go, LT({iterations}, BC({float(o.max_iterations)}))));")
         w("todo = OR(go, back);")
 
     def _advance(self, writer: Any, x: list[str]) -> None:
@@ -164,46 +166,46 @@ class NewtonLoop(Statement):
         o, n, w = self.options, len(x), writer.line
         code = self.code.text
         with writer.braces("if (ANY(back))"):
-            with writer.braces("if (!careful)"):
-                # Go back to where the step began and take it again, with care.
-                for i, name in enumerate(x):
-                    w(f"{name} = SEL(back, b[{i}], {name});")
-                w("careful = again = 1;")
-                w("continue;")
-            w("t = SEL(back, BC(0.5) * t, t);")
-            w("halvings = halvings + ONLY(back, BC(1.0));")
+            # At first, go back to where the step began and take it again, with care.
+            w("m fresh = AND(back, NOT(careful)), shorter = AND(back, careful);")
+            w("t = SEL(shorter, BC(0.5) * t, t);")
+            w("halvings = halvings + ONLY(shorter, BC(1.0));")
             for i, name in enumerate(x):
-                w(f"{name} = SEL(back, b[{i}] + t * d[{i}], {name});")
-            w("tiny = AND(tiny, NOT(back));")
-            w("if (!ANY(go)) continue;")
-        w("if (!ANY(todo)) continue;")
-        with writer.braces("if (pass == 0 || careful)"):
-            w(f"v fresh[{n}];")
-            w(f"m sound = WEIGHTS({n}, J, fresh);")
-            w("if (pass == 0 && ANY(AND(NOT(sound), go))) careful = 1;")
-            w(f"for (int i = 0; i < {n}; ++i) w[i] = SEL(go, fresh[i], w[i]);")
-            w("merit = BC(0.0);")
-            w(f"for (int i = 0; i < {n}; ++i) {{ v q = r[i] * w[i]; merit += q * q; }}")
+                w(f"{name} = SEL(fresh, b[{i}], SEL(shorter, b[{i}] + t * d[{i}], {name}));")
+            w("careful = OR(careful, fresh); again = fresh; tiny = AND(tiny, NOT(back));")
+        with writer.braces("if (pass == 0 || ANY(AND(go, careful)))"):
+            w(f"v weights[{n}], q, total = BC(0.0);")
+            w(f"m sound = WEIGHTS({n}, J, weights);")
+            w("m renew = AND(go, OR(careful, BCM(pass == 0)));")
+            w("careful = OR(careful, AND(renew, NOT(sound)));")
+            w(f"for (int i = 0; i < {n}; ++i) w[i] = SEL(renew, weights[i], w[i]), "
+              "q = r[i] * w[i], total += q * q;")  # fmt: skip
+            w("merit = SEL(renew, total, merit);")
         w(f"v dx[{n}], longest = BC(0.0);")
-        with writer.braces("if (careful)"):
+        if self.dx is None:
             w(f"for (int i = 0; i < {n}; ++i) dx[i] = BC(0.0) - r[i];")
-            w(f"PIVOTED({n}, 1, J, dx);")
-        with writer.braces("else"):
-            if self.dx is None:
-                w(f"for (int i = 0; i < {n}; ++i) dx[i] = BC(0.0) - r[i];")
-                w(f"ELIMINATE({n}, 1, J, dx);")
-            else:
+            w(f"{eliminate(self.order, 1)}J, dx);")
+        else:
+            with writer.braces():
                 writer.region(self.step)
                 for i, value in enumerate(self.dx):
                     w(f"dx[{i}] = {writer.real(value)};")
+        with writer.braces("if (ANY(AND(go, careful)))"):
+            w(f"v slow[{n}];")
+            w(f"for (int i = 0; i < {n}; ++i) slow[i] = BC(0.0) - r[i];")
+            w(f"PIVOTED({n}, 1, J, slow);")
+            w(f"for (int i = 0; i < {n}; ++i) dx[i] = SEL(careful, slow[i], dx[i]);")
         w(f"for (int i = 0; i < {n}; ++i) longest = MAXR(longest, ABS(dx[i]));")
         # J dx may have cancelled (a singular matrix), or the fixed order was a bad one.
         w("m suspect = AND(go, NOT(LE(BC(1e-24) * longest * longest, merit)));")
         with writer.braces("if (ANY(suspect))"):
-            w("if (!careful) { careful = again = 1; continue; }")
-            w(f"suspect = AND(suspect, SINGULAR({n}, J, r, w, dx));")
-            w(f"{code} = SEL(suspect, BC({float(LocalStatus.NOT_FINITE)}), {code});")
-            w("go = AND(go, NOT(suspect)); todo = AND(todo, NOT(suspect));")
+            w("m first = AND(suspect, NOT(careful)), singular = AND(suspect, careful);")
+            with writer.braces("if (ANY(singular))"):
+                w(f"singular = AND(singular, SINGULAR({n}, J, r, w, dx));")
+                w(f"{code} = SEL(singular, BC({float(LocalStatus.NOT_FINITE)}), {code});")
+                w("todo = AND(todo, NOT(singular));")
+            w("careful = OR(careful, first); again = OR(again, first);")
+            w("go = AND(go, NOT(OR(first, singular)));")
         w("merit0 = SEL(go, merit, merit0);")
         w("t = SEL(go, BC(1.0), t);")
         w("halvings = SEL(go, BC(0.0), halvings);")

@@ -62,6 +62,15 @@ def jacobian_samples(
     return result if result.shape[2] else None
 
 
+def matrix_samples(matrix: Any, samples: dict[Node, Any]) -> Any:
+    """Values (n, n, s) of a matrix at the samples where they are finite; None without any."""
+    found = evaluate(list(matrix.ravel()), samples)
+    if found is None:
+        return None
+    found = found[:, np.isfinite(found).all(axis=0)].reshape(*matrix.shape, -1)
+    return found if found.shape[2] else None
+
+
 def evaluate(values: list[Any], samples: dict[Node, Any]) -> Any:
     """Values at the samples, (len(values), s); None where that cannot be done."""
     if not samples:

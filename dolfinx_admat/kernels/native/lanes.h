@@ -281,51 +281,36 @@ static __attribute__((noinline)) void PIVOTED(int n, int k, const v *A, v *B) {
   }
 }
 
-/* The same for all lanes at once, in loops. The lanes share the order of the pivots: the row in which
-   the weakest lane is strongest. A is kept; what went wrong in a lane, SOLVED must find. */
-static __attribute__((noinline)) void ELIMINATE(int n, int k, const v *A0, v *B) {
-  v A[n * n], w;
-  int row[n];
-  memcpy(A, A0, sizeof A);
+/* The same for all lanes at once, in loops, with pivots (rows[c], columns[c]) in a given order. A is
+   kept; what went wrong in a lane, SOLVED must find. */
+static __attribute__((noinline)) void ELIMINATE(int n, int k, const int *rows, const int *columns,
+                                                const v *A0, v *B) {
+  v A[n * n], X[n * k], w;
   for (int i = 0; i < n; ++i) {
-    v s = BC(0.0);
-    for (int j = 0; j < n; ++j) s = MAXR(ABS(A[i * n + j]), s);
-    w = RCP(SEL(LT(BC(0.0), s), s, BC(1.0)));
-    for (int j = 0; j < n; ++j) A[i * n + j] *= w;
-    for (int j = 0; j < k; ++j) B[i * k + j] *= w;
-    row[i] = i;
+    for (int j = 0; j < n; ++j) A[i * n + j] = A0[rows[i] * n + columns[j]];
+    for (int j = 0; j < k; ++j) X[i * k + j] = B[rows[i] * k + j];
   }
   for (int c = 0; c < n; ++c) {
-    double strongest = -1;
-    int best = c;
-    for (int i = c; i < n; ++i) {
-      v a = ABS(A[row[i] * n + c]);
-      double weakest = a[0];
-      for (int l = 1; l < W; ++l) weakest = a[l] < weakest ? a[l] : weakest;
-      if (weakest > strongest) strongest = weakest, best = i;
-    }
-    int swap = row[c];
-    row[c] = row[best], row[best] = swap;
-    const v *p = A + row[c] * n, *q = B + row[c] * k;
+    const v *p = A + c * n, *q = X + c * k;
     w = RCP(p[c]);
     for (int i = c + 1; i < n; ++i) {
-      v *a = A + row[i] * n, *b = B + row[i] * k, f = a[c] * w;
+      v *a = A + i * n, *b = X + i * k, f = a[c] * w;
       if (!ANY(NE(f, BC(0.0)))) continue;
       for (int j = c + 1; j < n; ++j) a[j] -= f * p[j];
       for (int j = 0; j < k; ++j) b[j] -= f * q[j];
     }
   }
-  v X[n * k];
   for (int i = n - 1; i >= 0; --i) {
-    const v *a = A + row[i] * n;
+    const v *a = A + i * n;
     w = RCP(a[i]);
     for (int j = 0; j < k; ++j) {
-      v t = B[row[i] * k + j];
+      v t = X[i * k + j];
       for (int c = i + 1; c < n; ++c) t -= a[c] * X[c * k + j];
       X[i * k + j] = t * w;
     }
   }
-  memcpy(B, X, sizeof X);
+  for (int i = 0; i < n; ++i)
+    for (int j = 0; j < k; ++j) B[columns[i] * k + j] = X[i * k + j];
 }
 
 /* Lanes in which A x = b holds up to round-off, |A x - b| <= 1e-12 (|A| |x| + |b|), for one
