@@ -93,6 +93,7 @@ class MaterialSNES:
         self._last: tuple[Arrays, Arrays, float | None] | None = None
         self._dt: float | None = None
         self._evaluated: Arrays | None = None
+        self._known: npt.NDArray[np.float64] | None = None  # residual where we are, with ghosts
         self._error: BaseException | None = None
         self.norms: list[float] = []
         self.reports: tuple[UpdateReport, ...] = ()
@@ -165,8 +166,9 @@ class MaterialSNES:
         rtol, atol, _, most = self.snes.getTolerances()
         target = atol
         if self._error is None and self._update_if_moved():
-            floor = self._round_off() if self._own_atol else 0.0
-            target = max(rtol * self._residual_norm(free=True), floor, atol)
+            target = max(rtol * self._residual_norm(free=True), atol)
+            if self._own_atol:
+                target = max(target, self._round_off())
         if line_search is not None:
             self.snes.getLineSearch().setType(line_search)
         self.snes.setTolerances(rtol=1e-50, atol=target, max_it=max_it)
@@ -214,7 +216,7 @@ class MaterialSNES:
         dolfinx.fem.petsc.assign(self._u, self._problem.x)
         good = self._update_if_moved()
         if good:
-            self._problem.residual(self.snes, self._problem.x, b)
+            self._assemble(self._problem.x, b)
             if free:
                 bcs, form = self._bcs, self._problem.F
                 if isinstance(form, Sequence):
@@ -228,7 +230,7 @@ class MaterialSNES:
 
     def _update(self) -> bool:
         """Update all materials at u; True if all points of all ranks converged."""
-        self._evaluated = [f.x.array.copy() for f in self._functions]
+        self._evaluated, self._known = [f.x.array.copy() for f in self._functions], None
         self.reports = tuple(m.update(self._dt, on_failure="report") for m in self._materials)
         return not any(r.failed for r in self.reports)
 
@@ -241,6 +243,19 @@ class MaterialSNES:
             return not any(r.failed for r in self.reports)
         return self._update()
 
+    def _assemble(self, x: PETSc.Vec, b: PETSc.Vec) -> None:
+        """Assemble the residual at x, where the materials are; only once for each update."""
+        if b.getType() == PETSc.Vec.Type.NEST:
+            self._problem.residual(self.snes, x, b)
+            return
+        if self._known is None:
+            self._problem.residual(self.snes, x, b)
+            with b.localForm() as local:
+                self._known = local.array_r.copy()
+        else:
+            with b.localForm() as local:
+                local.array_w[:] = self._known
+
     def _residual(self, snes: PETSc.SNES, x: PETSc.Vec, b: PETSc.Vec) -> None:
         _compat.ghost_update(x, PETSc.InsertMode.INSERT, PETSc.ScatterMode.FORWARD)
         dolfinx.fem.petsc.assign(x, self._u)
@@ -252,7 +267,7 @@ class MaterialSNES:
             _compat.set_domain_error(snes, b)
             return
         with dolfinx.common.Timer("admat: residual"):
-            self._problem.residual(snes, x, b)
+            self._assemble(x, b)
 
     def _jacobian(self, snes: PETSc.SNES, x: PETSc.Vec, A: PETSc.Mat, P: PETSc.Mat) -> None:
         _compat.ghost_update(x, PETSc.InsertMode.INSERT, PETSc.ScatterMode.FORWARD)
