@@ -233,6 +233,44 @@ def efficiency(points: int, ranks: int = 2) -> dict[str, float]:
     }
 
 
+def memory(cells: str, points: int) -> dict[str, float]:
+    """Peak bytes per point of each pipeline, beside the mesh, its space and u.
+
+    Each in a process of its own, in which a small problem has loaded all code before.
+    """
+    results = {}
+    for name in ("admat", "admat_ffcx", "pure_ufl"):
+        arguments = ["-m", "benchmarks.fe_pipeline", "memory", cells, name, str(points)]
+        text = subprocess.run(
+            [sys.executable, *arguments], check=True, capture_output=True, text=True, timeout=900
+        ).stdout
+        results[f"fe.{cells}.{name}.bytes_per_point"] = float(text.split()[-1])
+    return results
+
+
+def peak_bytes(cells: str, name: str, points: int) -> float:
+    """What building a pipeline and running it twice adds to this process, per point."""
+    law = admat.J2Plasticity(E, NU, admat.LinearHardening(SIGMA_Y, H))
+    make = {
+        "admat": lambda body: Admat(body, law),
+        "admat_ffcx": lambda body: Admat(body, law, assembly="ffcx"),
+        "pure_ufl": lambda body: PureUFL(body, plastic=True),
+    }[name]
+    for body in (Body(cells, 1000), Body(cells, points)):
+        Path("/proc/self/clear_refs").write_text("5")  # the peak starts from what is used now
+        before = _status("VmRSS")
+        pipeline = make(body)
+        for _ in range(2):
+            for stage in pipeline.stages().values():
+                stage()
+    return (_status("VmHWM") - before) / body.points
+
+
+def _status(name: str) -> int:
+    text = Path("/proc/self/status").read_text()
+    return 1024 * int(re.search(rf"{name}:\s+(\d+)", text).group(1))
+
+
 def print_table(results: dict[str, float], element: str) -> None:
     stages = ("strain", "material", "residual", "jacobian")
     names = dict.fromkeys(key.split(".")[2] for key in results if f".{element}." in key)
@@ -246,6 +284,9 @@ def print_table(results: dict[str, float], element: str) -> None:
 
 def main(arguments: list[str]) -> None:
     alone = arguments[:1] == ["ranks"]
+    if arguments[:1] == ["memory"]:
+        print(peak_bytes(arguments[1], arguments[2], int(arguments[3])))
+        return
     points = int(arguments[-1]) if arguments and arguments[-1].isdigit() else 100_000
     for element in ELEMENTS:
         if alone:
@@ -261,6 +302,9 @@ def main(arguments: list[str]) -> None:
         results = measure(element, points)
         if COMM.rank == 0:
             print_table(results, element)
+        if COMM.size == 1:
+            for key, value in memory(element, points).items():
+                print(f"{key} {value:.0f}")
     if not alone and COMM.size == 1:
         for key, value in efficiency(points).items():
             print(f"{key} {value:.3f}")

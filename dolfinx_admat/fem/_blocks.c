@@ -1,9 +1,9 @@
 /* The block structure of a PETSc AIJ matrix: see _blocks.py. Columns of a row are sorted. */
 #include <stdint.h>
 
-/* Column indices of all rows of a matrix whose blocks have these columns. */
-void expand(int64_t rows, int32_t size, const int64_t *offsets, const int64_t *columns,
-            INDEX *starts, INDEX *expanded)
+/* Global column indices of all rows of a matrix whose blocks have these local columns. */
+void expand(int64_t rows, int32_t size, const int64_t *offsets, const int32_t *columns,
+            const int64_t *names, INDEX *starts, INDEX *expanded)
 {
   int64_t n = 0;
   starts[0] = 0;
@@ -12,7 +12,7 @@ void expand(int64_t rows, int32_t size, const int64_t *offsets, const int64_t *c
     {
       for (int64_t k = offsets[r]; k < offsets[r + 1]; ++k)
         for (int32_t j = 0; j < size; ++j)
-          expanded[n++] = (INDEX)(columns[k] * size + j);
+          expanded[n++] = (INDEX)(names[columns[k]] * size + j);
       starts[r * size + i + 1] = (INDEX)n;
     }
 }

@@ -77,83 +77,97 @@ class BlockMatrix:
     # -- set-up ---------------------------------------------------------------------------
 
     def _lay_out(self, column_map: Any) -> None:
+        """Find the places; sparing with memory, as there are many blocks per point."""
         size, owned = self.size, self._map.size_local
         offsets, columns = self._offsets, self._columns
-        row = np.repeat(np.arange(len(offsets) - 1, dtype=np.int64), np.diff(offsets))
-        mine, inside = row < owned, columns < owned
-        near, far, ghost = mine & inside, mine & ~inside, ~mine
-        all_columns = np.arange(column_map.size_local + column_map.num_ghosts, dtype=np.int32)
-        names = column_map.local_to_global(all_columns)[columns].astype(np.int64)
+        end = int(offsets[owned])  # behind the rows of this rank; those of other ranks follow
+        names = column_map.local_to_global(
+            np.arange(column_map.size_local + column_map.num_ghosts, dtype=np.int32)
+        ).astype(np.int64)
+        lengths = np.diff(offsets)
+        far = np.flatnonzero(columns[:end] >= owned)
+        far_row = np.searchsorted(offsets, far, side="right") - 1
+        far_count = np.bincount(far_row, minlength=owned)[:owned]
+        near_count = lengths[:owned] - far_count
+        near_first, far_first = (np.cumsum(c) - c for c in (near_count, far_count))
+        # In the rows of a block, blocks follow each other in the order of their columns. Local
+        # numbers of columns are sorted, those of this rank come first.
+        self._places = np.empty(len(columns), np.int32)
+        start = (near_first * size**2 - offsets[:owned] * size).astype(np.int32)
+        place = np.repeat(start, lengths[:owned])
+        place += np.arange(end, dtype=np.int32) * np.int32(size)
+        self._places[:end] = place
+        del place
+        # PETSc sorts the columns of other ranks by their global numbers.
+        order = np.lexsort((names[columns[far]], far_row))
+        far, far_row = far[order], far_row[order]
+        rank_in_row = np.arange(len(far)) - far_first[far_row]
+        self._places[far] = ~(far_first[far_row] * size**2 + rank_in_row * size)
+        self._places[end:] = np.arange(len(columns) - end) * size**2
+        self._strides = [(c * size).astype(np.int32) for c in (near_count, far_count)]
+        self._sizes = tuple(int(c.sum()) * size**2 for c in (near_count, far_count))
+        self._ghosts = np.zeros((len(columns) - end) * size**2)
+        self._preallocate(names)
+        self._connect(names)
+        self._find_diagonal()
 
-        def strides(which: npt.NDArray[np.bool_]) -> tuple[Ints, npt.NDArray[np.int64]]:
-            count = np.bincount(row[which], minlength=owned)[:owned]
-            return (count * size).astype(np.int32), np.cumsum(count) - count
-
-        # PETSc sorts the off-diagonal columns of a row by their global numbers.
-        order = np.flatnonzero(far)
-        order = order[np.lexsort((names[order], row[order]))]
-        self._places = np.zeros(len(columns), np.int32)
-        self._strides = []
-        for which, entries in ((near, np.flatnonzero(near)), (far, order)):
-            stride, first = strides(which)
-            self._strides.append(stride)
-            r = row[entries]
-            rank_in_row = np.arange(len(entries)) - first[r]
-            place = first[r] * size**2 + rank_in_row * size
-            self._places[entries] = place if which is near else ~place
-        entries = np.flatnonzero(ghost)
-        self._places[entries] = np.arange(len(entries)) * size**2
-        self._ghosts = np.zeros(len(entries) * size**2)
-        self._preallocate(names, near, far)
-        self._connect(row, names, entries)
-        self._sizes = (int(near.sum()) * size**2, int(far.sum()) * size**2)
-        # Component i of a block's diagonal is (stride + 1) entries after component i - 1.
-        corners = self._places[np.flatnonzero(mine & (columns == row))]
-        component = np.arange(size, dtype=np.uint32)
-        fixed = (self._fixed[:owned, None] >> component & np.uint32(1)).astype(bool)
-        steps = (self._strides[0][:, None].astype(np.int64) + 1) * component
+    def _find_diagonal(self) -> None:
+        """Places of the diagonal entries in Dirichlet rows."""
+        rows = np.flatnonzero(self._fixed[: self._map.size_local])
+        corners = np.array([self._place(r, r) for r in rows.tolist()], np.int64)
+        component = np.arange(self.size, dtype=np.uint32)
+        fixed = (self._fixed[rows, None] >> component & np.uint32(1)).astype(bool)
+        # Component i is (stride + 1) entries after component i - 1.
+        steps = (self._strides[0][rows, None].astype(np.int64) + 1) * component
         self._diagonal = (corners[:, None] + steps)[fixed]
 
-    def _preallocate(self, names: Any, near: Any, far: Any) -> None:
+    def _place(self, row: int, column: int) -> int:
+        begin, end = self._offsets[row], self._offsets[row + 1]
+        return int(self._places[begin + np.searchsorted(self._columns[begin:end], column)])
+
+    def _preallocate(self, names: npt.NDArray[np.int64]) -> None:
         """Give PETSc the final structure, so that assembly never changes it."""
         owned, size = self._map.size_local, self.size
-        count = int(self._offsets[owned])
-        row = np.repeat(np.arange(owned), np.diff(self._offsets[: owned + 1]))
-        blocks = names[:count][np.lexsort((names[:count], row))]
         starts = np.empty(owned * size + 1, PETSc.IntType)
-        expanded = np.empty(count * size**2, PETSc.IntType)
+        expanded = np.empty(int(self._offsets[owned]) * size**2, PETSc.IntType)
         pointer, number = ctypes.c_void_p, ctypes.c_int64
-        self._library.expand.argtypes = [number, ctypes.c_int32, pointer, pointer, pointer, pointer]
+        self._library.expand.argtypes = [number, ctypes.c_int32, *[pointer] * 5]
         self._library.expand(
-            owned, size, address(self._offsets), address(blocks), address(starts), address(expanded)
+            owned,
+            size,
+            address(self._offsets),
+            address(self._columns),
+            address(names),
+            address(starts),
+            address(expanded),
         )
         self.A.setPreallocationCSR((starts, expanded))
 
-    def _connect(self, row: Any, names: Any, ghosts: Any) -> None:
+    def _connect(self, names: npt.NDArray[np.int64]) -> None:
         """Find where the blocks of ghost rows go: to which rank, and where there."""
-        comm, owned = self._comm, self._map.size_local
-        owner = np.asarray(self._map.owners)[row[ghosts] - owned]
+        comm, owned, total = self._comm, self._map.size_local, self._map.size_global
+        end = int(self._offsets[owned])
+        ghost = np.repeat(np.arange(self._map.num_ghosts), np.diff(self._offsets[owned:]))
+        owner = np.asarray(self._map.owners)[ghost]
         self._outgoing = np.argsort(owner, kind="stable")
         counts = np.bincount(owner, minlength=comm.size).astype(np.int32)
         incoming = np.empty_like(counts)
         comm.Alltoall(counts, incoming)
-        row_names = self._map.local_to_global(row[ghosts].astype(np.int32)).astype(np.int64)
-        pairs = np.stack([row_names, names[ghosts]], axis=-1)[self._outgoing]
+        rows = np.asarray(self._map.ghosts)[ghost]
+        pairs = np.stack([rows, names[self._columns[end:]]], axis=-1)[self._outgoing]
         received = np.empty((int(incoming.sum()), 2), np.int64)
         comm.Alltoallv((np.ascontiguousarray(pairs), 2 * counts), (received, 2 * incoming))
-        first = self._map.local_range[0]
-        rows = received[:, 0] - first
-        self._received_rows = rows.astype(np.int32)
-        self._received_places = np.zeros(len(rows), np.int32)
-        if len(rows):
-            # Among the entries of just these rows, by (row, column).
-            wanted = np.zeros(owned, bool)
-            wanted[rows] = True
-            entries = np.flatnonzero(wanted[np.minimum(row, owned - 1)] & (row < owned))
-            keys = row[entries] * self._map.size_global + names[entries]
-            order = np.argsort(keys)
-            found = np.searchsorted(keys[order], rows * self._map.size_global + received[:, 1])
-            self._received_places[:] = self._places[entries[order[found]]]
+        received[:, 0] -= self._map.local_range[0]
+        self._received_rows = received[:, 0].astype(np.int32)
+        # Among the entries of just these rows, by (row, column).
+        known = np.unique(self._received_rows)
+        ranges = [np.arange(*self._offsets[r : r + 2]) for r in known.tolist()]
+        entries = np.concatenate([np.zeros(0, np.int64), *ranges])
+        lengths = self._offsets[known + 1] - self._offsets[known]
+        keys = np.repeat(known.astype(np.int64), lengths) * total + names[self._columns[entries]]
+        order = np.argsort(keys)
+        found = np.searchsorted(keys[order], received[:, 0] * total + received[:, 1])
+        self._received_places = self._places[entries[order[found]]]
         self._to, self._from = _ranges(counts), _ranges(incoming)
 
     def slots(self, cells: Ints, dofs: Ints) -> Ints:

@@ -94,6 +94,7 @@ class MaterialSNES:
         self._dt: float | None = None
         self._evaluated: Arrays | None = None
         self._known: npt.NDArray[np.float64] | None = None  # residual where we are, with ghosts
+        self._solving = False
         self._error: BaseException | None = None
         self.norms: list[float] = []
         self.reports: tuple[UpdateReport, ...] = ()
@@ -109,9 +110,13 @@ class MaterialSNES:
         """
         before = [f.x.array.copy() for f in self._functions]
         self._dt, self._error, self._evaluated = dt, None, None
-        for attempt in self._attempts(before, dt):
-            if self._newton(*attempt):
-                break
+        self._solving = True
+        try:
+            for attempt in self._attempts(before, dt):
+                if self._newton(*attempt):
+                    break
+        finally:
+            self._solving, self._known = False, None
         if self._error is not None:
             raise self._error
         if self.snes.getConvergedReason() <= 0 or any(r.failed for r in self.reports):
@@ -244,8 +249,8 @@ class MaterialSNES:
         return self._update()
 
     def _assemble(self, x: PETSc.Vec, b: PETSc.Vec) -> None:
-        """Assemble the residual at x, where the materials are; only once for each update."""
-        if b.getType() == PETSc.Vec.Type.NEST:
+        """Assemble the residual at x, where the materials are; within a solve once per update."""
+        if not self._solving or b.getType() == PETSc.Vec.Type.NEST:
             self._problem.residual(self.snes, x, b)
             return
         if self._known is None:
