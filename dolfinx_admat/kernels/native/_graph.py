@@ -310,8 +310,11 @@ class Graph:
         if known(a) and known(b):
             return bool(_COMPARE[name](a, b))
         if _bool(a) or _bool(b):
-            different = self.either(self.both(a, self.negation(b)), self.both(self.negation(a), b))
-            return different if name == "ne" else self.negation(different)
+            above, below = self.both(a, self.negation(b)), self.both(self.negation(a), b)
+            different = self.either(above, below)
+            found = {"gt": above, "lt": below, "ge": self.negation(below), "ne": different}
+            found |= {"le": self.negation(above), "eq": self.negation(different)}
+            return found[name]
         return self.node(name, a, b, boolean=True)
 
     def finite(self, a: Any) -> Any:

@@ -82,6 +82,16 @@ def _real(operation: Operation) -> bool:
 # -- component by component ----------------------------------------------------------------
 
 
+_PER_LN2 = 1.4426950408889634
+
+
+def _horner(graph: Graph, x: Any, coefficients: tuple[Any, ...]) -> Any:
+    total: Any = 0.0
+    for c in reversed(coefficients):
+        total = graph.add(graph.mul(total, x), c)
+    return total
+
+
 def _elementwise(name: str, method: Callable[..., Any]) -> None:
     def lowered(graph: Graph, operation: Operation, inputs: list[Array]) -> Array:
         return each(lambda *values: method(graph, *values), *inputs)
@@ -93,14 +103,16 @@ _ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "add": Graph.add, "add_any": Graph.add, "sub": Graph.sub, "mul": Graph.mul, "neg": Graph.neg,
     "pow": Graph.pow, "is_finite": Graph.finite,
     "square": lambda g, a: g.mul(a, a),
+    "one_minus_square": lambda g, a: g.mul(g.add(1.0, a), g.sub(1.0, a)),
+    "log2": lambda g, a: g.mul(g.function("log", a), _PER_LN2),
+    "polynomial": lambda g, x, *c: _horner(g, x, c),
     "rsqrt": lambda g, a: g.div(1.0, g.function("sqrt", a)),
     "logistic": lambda g, a: g.div(1.0, g.add(1.0, g.function("exp", g.neg(a)))),
     "max": lambda g, a, b: g.binary("max", a, b) if not _truth(a, b) else g.either(a, b),
     "min": lambda g, a, b: g.binary("min", a, b) if not _truth(a, b) else g.both(a, b),
     "atan2": lambda g, a, b: g.binary("atan2", a, b),
     "clamp": lambda g, low, a, high: g.binary("min", g.binary("max", a, low), high),
-    "copy": lambda g, a: a, "copy_p": lambda g, a: a, "stop_gradient": lambda g, a: a,
-    "reduce_precision": lambda g, a: a,
+    "copy": lambda g, a: a, "name": lambda g, a: a, "stop_gradient": lambda g, a: a,
     "admat_elastic_test": lambda g, a: a,
 }  # fmt: skip
 
@@ -120,9 +132,29 @@ def _truth(*values: Any) -> bool:
 
 @rule("div")
 def _div(graph: Graph, operation: Operation, inputs: list[Array]) -> Array:
-    if str(operation.avals[0].dtype) != "float64":
-        raise Unsupported("a division of integers")
-    return each(graph.div, *inputs)
+    if str(operation.avals[0].dtype) == "float64":
+        return each(graph.div, *inputs)
+
+    def towards_zero(a: Any, b: Any) -> float:
+        if not (known(a) and known(b) and b):
+            raise Unsupported("a division of integers that are not constants")
+        return float(int(a) // int(b) if (a < 0) == (b < 0) else -(-int(a) // int(b)))
+
+    return each(towards_zero, *inputs)
+
+
+@rule("round")
+def _round(graph: Graph, operation: Operation, inputs: list[Array]) -> Array:
+    if int(operation.params["rounding_method"]) != 1:
+        raise Unsupported("rounding of halves away from zero")
+    return each(lambda a: graph.function("round", a), inputs[0])
+
+
+@rule("reduce_precision")
+def _reduce_precision(graph: Graph, operation: Operation, inputs: list[Array]) -> Array:
+    if (operation.params["exponent_bits"], operation.params["mantissa_bits"]) != (11, 52):
+        raise Unsupported("numbers of reduced precision")
+    return inputs[0]
 
 
 @rule("rem")
@@ -217,6 +249,8 @@ def _reduce(graph: Graph, operation: Operation, inputs: list[Array]) -> Array:
         "and": graph.both,
         "or": graph.either,
     }
+    if operation.avals[0].dtype == bool:
+        combine |= {"max": graph.either, "min": graph.both}
     return _reduced(combine[kind], inputs[0], axes)
 
 
@@ -282,6 +316,11 @@ def _reshape(graph: Graph, operation: Operation, inputs: list[Array]) -> Array:
 @rule("transpose")
 def _transpose(graph: Graph, operation: Operation, inputs: list[Array]) -> Array:
     return np.transpose(inputs[0], operation.params["permutation"])
+
+
+@rule("tile")
+def _tile(graph: Graph, operation: Operation, inputs: list[Array]) -> Array:
+    return np.tile(inputs[0], operation.params["reps"])
 
 
 @rule("stack")
@@ -400,7 +439,7 @@ def _gather(graph: Graph, operation: Operation, inputs: list[Array]) -> Array:
     return result
 
 
-@rule("scatter", "scatter-add", "scatter_add", "scatter-mul", "scatter_mul")
+@rule("scatter", "scatter-add", "scatter-sub", "scatter-mul", "scatter-min", "scatter-max")
 def _scatter(graph: Graph, operation: Operation, inputs: list[Array]) -> Array:
     array, indices, updates = inputs
     array = array.copy()
@@ -410,9 +449,14 @@ def _scatter(graph: Graph, operation: Operation, inputs: list[Array]) -> Array:
     window = [k for k in range(array.ndim) if k not in collapsed]
     combine: Callable[[Any, Any], Any] = {
         "scatter": lambda old, new: new,
-        "scatter_add": graph.add,
-        "scatter_mul": graph.mul,
-    }[operation.name.replace("-", "_")]
+        "scatter-add": graph.add,
+        "scatter-sub": graph.sub,
+        "scatter-mul": graph.mul,
+        "scatter-min": lambda old, new: graph.binary("min", old, new),
+        "scatter-max": lambda old, new: graph.binary("max", old, new),
+    }[operation.name]
+    if operation.name == "scatter" and operation.params["update_jaxpr"] is not None:
+        raise Unsupported("x.at[...].apply(...)")
     for place in np.ndindex(updates.shape):
         batch = tuple(place[k] for k in scattered)
         start = _indices(indices[batch], "writing to an array")

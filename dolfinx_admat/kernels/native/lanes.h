@@ -105,7 +105,7 @@ static inline v RCP(v a) { return BC(1.0) / a; }
 static inline m FINITE(v a) { return LE(ABS(a), BC(1.7976931348623157e308)); }
 
 /* exp(x) = s (1 + p): s = 2^k, p = e^r - 1, k = round(x / ln 2), r = x - k ln 2, |r| < 0.347.
-   Results below 1e-307 become 0. Taylor to r^13: remainder below 1e-17. */
+   Results below 1e-307 become 0, above 1.2e308 infinity. Taylor to r^13: remainder below 1e-17. */
 #define EXP_MAGIC 6755399441055744.0
 static inline v EXP_K(v x) {
   x = SEL(LT(x, BC(-746.0)), BC(-746.0), SEL(LT(BC(710.0), x), BC(710.0), x));
