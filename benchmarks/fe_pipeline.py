@@ -23,6 +23,11 @@ import numpy as np
 import ufl
 from dolfinx import fem, mesh
 
+try:  # it adds types to UFL: before UFL has made tables of its types
+    import dolfinx_external_operator as external
+except ImportError:
+    external = None
+
 import dolfinx_admat as admat
 from dolfinx_admat.fem import MaterialProblem, QuadratureMaterial, strain
 
@@ -138,6 +143,68 @@ class PureUFL:
         }
 
 
+class ExternalOperator:
+    """dolfinx-external-operator with the law as a JAX function and its tangent by jacfwd."""
+
+    def __init__(self, body: Body) -> None:
+        import jax
+        import jax.numpy as jnp
+
+        cell, R2 = body.mesh.basix_cell(), np.sqrt(2.0)
+        element = basix.ufl.quadrature_element(cell, value_shape=(6,), degree=2)
+        e, d = strain(body.u), strain(body.v)
+        mandel = [
+            ufl.as_vector([w[0, 0], w[1, 1], w[2, 2], R2 * w[0, 1], R2 * w[0, 2], R2 * w[1, 2]])
+            for w in (e, d)
+        ]
+        stress = external.FEMExternalOperator(
+            mandel[0], function_space=fem.functionspace(body.mesh, element)
+        )
+        one = jnp.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
+
+        def update(strain, plastic_strain, p):
+            elastic = strain - plastic_strain
+            trace = jnp.sum(elastic[:3])
+            s = 2 * MU * (elastic - trace / 3 * one)
+            q = jnp.sqrt(1.5 * jnp.sum(s * s) + 1e-30)
+            dp = jnp.maximum(q - SIGMA_Y - H * p, 0.0) / (3 * MU + H)
+            stress = (LMBDA + 2 * MU / 3) * trace * one + (1 - 3 * MU * dp / q) * s
+            return stress, (stress, plastic_strain + 1.5 * dp / q * s, p + dp)
+
+        run = jax.jit(jax.vmap(jax.jacfwd(update, has_aux=True)))
+        count = element.custom_quadrature()[1].size * (
+            body.cells + body.mesh.topology.index_map(3).num_ghosts
+        )
+        history = jnp.zeros((count, 6)), jnp.zeros(count)
+
+        def evaluate(strains):
+            tangent, (stress, *_) = jax.block_until_ready(run(strains.reshape(-1, 6), *history))
+            return np.asarray(tangent).reshape(-1), np.asarray(stress).reshape(-1)
+
+        stress.external_function = lambda derivative: evaluate if derivative == (1,) else None
+        F = ufl.inner(stress, mandel[1]) * body.dx
+        J = ufl.algorithms.expand_derivatives(ufl.derivative(F, body.u, ufl.TrialFunction(body.V)))
+        F, self.in_F = external.replace_external_operators(F)
+        J, self.in_J = external.replace_external_operators(J)
+        self.problem = dolfinx.fem.petsc.NonlinearProblem(
+            F, body.u, J=J, bcs=body.bcs, petsc_options_prefix="external_", jit_options=NATIVE
+        )
+        fem.petsc.assign(body.u, self.problem.x)
+        self.bcs = body.bcs
+
+    def _update(self) -> None:
+        operands = external.evaluate_operands(self.in_F)
+        ((_, stress),) = external.evaluate_external_operators(self.in_J, operands)
+        self.in_F[0].ref_coefficient.x.array[:] = stress
+
+    def stages(self) -> dict:
+        return {
+            "strain": lambda: external.evaluate_operands(self.in_F),
+            "strain_and_material": self._update,
+            **PureUFL.stages(self),
+        }
+
+
 def assert_same(one, other, tolerance: float) -> None:
     """Residual and Jacobian of two pipelines agree."""
     a, b = one.problem, other.problem
@@ -180,7 +247,9 @@ def pipelines(body: Body) -> dict:
         "pure_ufl": PureUFL(body, plastic=True),
         "elastic": PureUFL(body, plastic=False),
     }
-    for name in ("admat", "admat_general", "admat_ffcx"):
+    if external is not None:
+        found["dolfinx_external_operator"] = ExternalOperator(body)
+    for name in set(found) - {"pure_ufl", "elastic"}:
         assert_same(found[name], found["pure_ufl"], 1e-9)
     assert_same(Admat(body, admat.LinearElastic(E, NU)), found["elastic"], 1e-12)
     found["admat"].law.update()
@@ -274,12 +343,12 @@ def _status(name: str) -> int:
 def print_table(results: dict[str, float], element: str) -> None:
     stages = ("strain", "material", "residual", "jacobian")
     names = dict.fromkeys(key.split(".")[2] for key in results if f".{element}." in key)
-    print(f"{element:14s}" + "".join(f"{s:>10s}" for s in (*stages, "total")))
+    print(f"{element:26s}" + "".join(f"{s:>10s}" for s in (*stages, "total")))
     for name in names:
         prefix = f"fe.{element}.{name}"
         row = [results.get(f"{prefix}.{s}.microseconds_per_point") for s in stages]
         row.append(results[f"{prefix}.microseconds_per_point"])
-        print(f"{name:14s}" + "".join(f"{'-':>10s}" if t is None else f"{t:10.3f}" for t in row))
+        print(f"{name:26s}" + "".join(f"{'-':>10s}" if t is None else f"{t:10.3f}" for t in row))
 
 
 def main(arguments: list[str]) -> None:

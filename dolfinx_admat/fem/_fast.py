@@ -140,7 +140,7 @@ class FastJacobian:
         if self._V.dofmap.bs > 32:
             raise NotSupported("the unknown has more than 32 components")
         for material in materials:
-            if material.mesh is not self._mesh:
+            if material.mesh._cpp_object is not self._mesh._cpp_object:
                 raise NotSupported("a material lives on another mesh than the unknown")
         for bc in self._bcs:
             if not self._V._cpp_object.contains(bc.function_space):
