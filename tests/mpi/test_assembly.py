@@ -161,6 +161,7 @@ def small_strain(V, law=None, degree=2, **options):
         (CellType.tetrahedron, 3, 4),
         (CellType.hexahedron, 1, 2),
         (CellType.hexahedron, 2, 4),
+        (CellType.prism, 1, 2),
         (CellType.triangle, 1, 1),
         (CellType.triangle, 3, 4),
         (CellType.quadrilateral, 1, 2),
@@ -172,7 +173,9 @@ def test_elements(cell, degree, rule):
     domain = bent(box(cell))
     V = fem.functionspace(domain, ("P", degree, (domain.geometry.dim,)))
     u, _, material, F = small_strain(V, degree=rule)
-    assert_equal_assembly(F, u, [material], clamped(V, 0.01))
+    # dolfinx does not find boundary facets of two shapes.
+    bcs = [] if cell == CellType.prism else clamped(V, 0.01)
+    assert_equal_assembly(F, u, [material], bcs)
 
 
 @pytest.mark.parametrize("cell", [CellType.tetrahedron, CellType.hexahedron, CellType.triangle])
@@ -280,6 +283,27 @@ def test_scalar_unknown():
     F = -ufl.dot(law["flux"], ufl.grad(q)) * law.dx
     dofs = fem.locate_dofs_topological(V, 2, bodies.facets(V.mesh, 0, 0.0))
     assert_equal_assembly(F, T, [law], [fem.dirichletbc(1.0, dofs, V)])
+
+
+def test_one_dimension():
+    """A spring that hardens, and an unknown of one component in a vector space."""
+    domain = mesh.create_unit_interval(COMM, 7)
+
+    class Spring(admat.ExplicitLaw):
+        k: float
+        inputs = {"stretch": admat.SCALAR}  # noqa: RUF012
+        outputs = {"force": admat.SCALAR}  # noqa: RUF012
+
+        def update(self, inputs, state, dt):
+            return {"force": self.k * (inputs["stretch"] + inputs["stretch"] ** 3)}, state
+
+    for shape in ((), (1,)):
+        V = fem.functionspace(domain, ("P", 2, shape) if shape else ("P", 2))
+        u, v = fem.Function(V), ufl.TestFunction(V)
+        u.interpolate(lambda x: np.sin(x[:1]))
+        slopes = [(w[0] if shape else w).dx(0) for w in (u, v)]
+        law = QuadratureMaterial(domain, Spring(2.0), {"stretch": slopes[0]}, degree=3)
+        assert_equal_assembly(law["force"] * slopes[1] * law.dx, u, [law], [])
 
 
 @pytest.mark.parametrize("as_tags", [True, False])
@@ -415,6 +439,19 @@ def test_the_header_names_the_assembly(capfd, monkeypatch):
     for way in ("fast", "ffcx"):
         MaterialProblem(F, u, materials=[material], petsc_options_prefix="h_", assembly=way)
         assert (f"{way} assembly" in capfd.readouterr().out) == (COMM.rank == 0)
+
+
+def test_compiler_flags(monkeypatch):
+    """Ours name the machine; a user's own are left alone."""
+    from dolfinx_admat.fem import _native
+
+    ours = _native.jit_options({"cffi_debug": True})
+    assert ours["cffi_debug"]
+    flags = ours["cffi_extra_compile_args"]
+    assert "-O3" in flags and any(flag.startswith("-DADMAT_MACHINE=") for flag in flags)
+    assert not {"-ffast-math", "-Ofast", "-ffinite-math-only"} & set(flags)  # NaN means failure
+    own = {"cffi_extra_compile_args": ["-O1"]}
+    assert _native.jit_options(own) == own
 
 
 def test_unknown_assembly():
