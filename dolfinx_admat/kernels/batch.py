@@ -85,6 +85,7 @@ class BatchKernel:
         self._parameter_shapes = {name: jnp.shape(known[name]) for name in self._names}
         self._arrays, self._static = eqx.partition(material, eqx.is_array)
         self._material = material
+        self._uniforms: tuple[Any, Floats] = (None, np.zeros(0))
         initial = as_numbers(material.initial_state())
         for name, value in named_leaves(initial).items():
             if jnp.result_type(value) != jnp.float64:
@@ -364,8 +365,13 @@ class BatchKernel:
         return jax.tree.unflatten(self._state_tree, [state[name] for name in self.state_shapes])
 
     def _uniform(self, dt: float) -> Floats:
-        leaves = [np.ravel(np.asarray(leaf)) for leaf in jax.tree.leaves(self._arrays)]
-        return np.concatenate([*leaves, [dt]]).astype(np.float64)
+        source, values = self._uniforms
+        if source is not self._arrays:
+            leaves = [np.ravel(np.asarray(leaf)) for leaf in jax.tree.leaves(self._arrays)]
+            values = np.concatenate([*leaves, [dt]]).astype(np.float64)
+            self._uniforms = (self._arrays, values)
+        values[-1] = dt
+        return values
 
     def _run_native(
         self,

@@ -22,7 +22,8 @@ def _zero(value: Any) -> bool:
     return known(value) and value == 0
 
 
-def _shape_key(matrix: Any) -> tuple:
+def shape_key(matrix: Any) -> tuple:
+    """Equal for matrices of the same expressions."""
     return tuple(_identity(a) for a in matrix.ravel())
 
 
@@ -142,7 +143,7 @@ class _Planned(NamedTuple):
 
 def plan(graph: Graph, matrix: Any, order: list[tuple[int, int]]) -> None:
     """Fix the pivots of a matrix; it is factorised here when somebody inside needs it."""
-    graph.here.solves[_shape_key(matrix)] = _Planned(graph.here, matrix, order)
+    graph.here.solves[shape_key(matrix)] = _Planned(graph.here, matrix, order)
 
 
 def find_factor(graph: Graph, matrix: Any, *, here: bool = False) -> tuple[Factor | None, bool]:
@@ -153,7 +154,7 @@ def find_factor(graph: Graph, matrix: Any, *, here: bool = False) -> tuple[Facto
         matrix: (n, n) array of values.
         here: Put a planned factorisation here rather than where it was planned.
     """
-    for key, transposed in ((_shape_key(matrix), False), (_shape_key(matrix.T), True)):
+    for key, transposed in ((shape_key(matrix), False), (shape_key(matrix.T), True)):
         for region in graph.here.chain():
             found = region.solves.get(key)
             if isinstance(found, _Planned):
@@ -226,7 +227,7 @@ def solve_dense(graph: Graph, matrix: Any, rhs: Any) -> Any:
         if count > UNROLLED:
             return DenseSolve(graph, matrix, rhs, None, order).result
         factor = Factor(graph, matrix, order)
-        graph.here.solves[_shape_key(matrix)] = factor
+        graph.here.solves[shape_key(matrix)] = factor
     for k in range(rhs.shape[1]):
         result[:, k] = factor.solve(graph, list(rhs[:, k]), transposed=transposed)
     if all(known(value) for value in (*matrix.ravel(), *result.ravel())):

@@ -133,7 +133,7 @@ class NativeFunction:
                 min(_PIECE, points - start),
                 (_POINTER * max(1, len(given)))(*given),
                 (_POINTER * max(1, len(wanted)))(*wanted),
-                uniform.ctypes.data,
+                _address(uniform),
                 _address(rows, start),
                 *(_address(array, start) for array in status),
             )
@@ -150,7 +150,9 @@ def _address(
     """Address of row ``first`` of an array of rows of a shape."""
     if array is None:
         return None
-    return array.ctypes.data + first * array.itemsize * math.prod(shape)
+    # Several times faster than array.ctypes.data.
+    address = array.__array_interface__["data"][0]
+    return address + first * array.itemsize * math.prod(shape)
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ._eliminate import pivot_order, solve_dense
+from ._eliminate import pivot_order, shape_key, solve_dense
 from ._graph import REAL, UNIFORM, Graph, Node, Region, Statement, known
 from ._local import NewtonLoop, jacobian_program
 from ._lower import Array, apply, constant, each
@@ -242,20 +242,30 @@ class _Translation:
 
     def _matrix_free(self, matvec: Program, inputs: list[Array]) -> Array:
         *operands, rhs = inputs
-        shape = rhs.shape
-        if len(shape) == 2 and shape[1] > 1:  # columns share the matrix
-            n = shape[0]
-        elif len(shape) == 1 or shape[1] == 1:
-            n = shape[0]
-        else:
-            raise Unsupported("a batch of linear solves")
-        columns = []
-        for j in range(n):
-            unit = constant(np.zeros(shape))
-            unit[(j, *([0] * (len(shape) - 1)))] = 1.0
-            columns.append(self._call(matvec, [*operands, unit])[0].reshape(n, -1)[:, 0])
-        matrix = np.stack(columns, axis=1)
-        return solve_dense(self.graph, matrix, rhs.reshape(n, -1)).reshape(shape)
+        images = np.empty(rhs.shape, object)
+        reached: set[int] = set()  # axes along which a unit vector spreads
+        for place in np.ndindex(rhs.shape):
+            unit = constant(np.zeros(rhs.shape))
+            unit[place] = 1.0
+            images[place] = image = self._call(matvec, [*operands, unit])[0]
+            for spot in np.ndindex(image.shape):
+                if not (known(image[spot]) and image[spot] == 0):
+                    reached.update(a for a in range(rhs.ndim) if spot[a] != place[a])
+        if len(reached) > 1:
+            raise Unsupported("a linear solve for unknowns along several axes")
+        axis = reached.pop() if reached else 0
+        # Systems with the same matrix are solved together.
+        systems: dict[tuple, tuple[Any, list[Any]]] = {}
+        for line in np.ndindex(*(1 if a == axis else size for a, size in enumerate(rhs.shape))):
+            where = (*line[:axis], slice(None), *line[axis + 1 :])
+            matrix = np.stack([image[where] for image in images[where]], axis=1)
+            systems.setdefault(shape_key(matrix), (matrix, []))[1].append(where)
+        result = np.empty(rhs.shape, object)
+        for matrix, places in systems.values():
+            found = solve_dense(self.graph, matrix, np.stack([rhs[w] for w in places], axis=1))
+            for k, where in enumerate(places):
+                result[where] = found[:, k]
+        return result
 
     def _cond(self, branches: Any, inputs: list[Array]) -> list[Array]:
         which, *operands = inputs
@@ -290,6 +300,8 @@ class _Translation:
             steps.append(out[carry:])
         if p["reverse"]:
             steps.reverse()
+        if not steps:
+            return [*state, *(constant(np.zeros(a.shape)) for a in operation.avals[carry:])]
         return [*state, *(np.stack(column) for column in zip(*steps, strict=True))]
 
 
@@ -338,7 +350,9 @@ def c_source(program: Program, arguments: list[Argument], results: list[Result])
             with writer.braces(f"for (int i = 0; i < {len(translation.names[k])}; ++i)"):
                 line(f"double t = 0; for (int l = 0; l < W; ++l) t += ((double *)&s{k}[i])[l];")
                 line(f"out[{k}][i] += t;")
-    header = resources.files(__package__).joinpath("lanes.h").read_text()
+    loops = [root for root in translation.roots if isinstance(root, NewtonLoop)]
+    short = "#define ADMAT_SCALAR\n" if all(len(loop.x) == 1 for loop in loops) else ""
+    header = short + resources.files(__package__).joinpath("lanes.h").read_text()
     return header + "\n" + "\n".join(writer.lines) + "\n"
 
 
@@ -354,8 +368,8 @@ def _store(writer: Writer, results: list[Result], names: list[list[str]]) -> Non
                 f"for (int i = 0; i < {size}; ++i) "
                 f"((double *)&s{k}[i])[l] += ((double *)&o{k}[i])[l];"
             )
+        elif result.kind == "residual":
+            writer.line(f"STORE(residual, o{k}, 1, first, count, 0);")
         else:
-            kind = {"code": "int", "iterations": "int", "residual": "double"}
-            convert = f"({kind.get(result.kind, 'unsigned char')})"
-            writer.line("for (int l = 0; l < count; ++l)")
-            writer.line(f"{result.kind}[first + l] = {convert}((double *)o{k})[l];")
+            store = "FLAGS" if result.kind == "active" else "STATUS"
+            writer.line(f"{store}({result.kind} + first, o{k}[0], count);")

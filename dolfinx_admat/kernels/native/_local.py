@@ -190,11 +190,12 @@ class NewtonLoop(Statement):
                 writer.region(self.step)
                 for i, value in enumerate(self.dx):
                     w(f"dx[{i}] = {writer.real(value)};")
-        with writer.braces("if (ANY(AND(go, careful)))"):
-            w(f"v slow[{n}];")
-            w(f"for (int i = 0; i < {n}; ++i) slow[i] = BC(0.0) - r[i];")
-            w(f"PIVOTED({n}, 1, J, slow);")
-            w(f"for (int i = 0; i < {n}; ++i) dx[i] = SEL(careful, slow[i], dx[i]);")
+        if n > 1:
+            with writer.braces("if (ANY(AND(go, careful)))"):
+                w(f"v slow[{n}];")
+                w(f"for (int i = 0; i < {n}; ++i) slow[i] = BC(0.0) - r[i];")
+                w(f"PIVOTED({n}, 1, J, slow);")
+                w(f"for (int i = 0; i < {n}; ++i) dx[i] = SEL(careful, slow[i], dx[i]);")
         w(f"for (int i = 0; i < {n}; ++i) longest = MAXR(longest, ABS(dx[i]));")
         # J dx may have cancelled (a singular matrix), or the fixed order was a bad one.
         w("m suspect = AND(go, NOT(LE(BC(1e-24) * longest * longest, merit)));")

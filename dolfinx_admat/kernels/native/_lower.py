@@ -126,6 +126,18 @@ for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
     _elementwise(_name, lambda g, a, b, _name=_name: g.compare(_name, a, b))
 
 
+def _beyond(graph: Graph, a: Any, b: Any) -> Any:
+    """Whether b is NaN, the largest in the total order of numbers, and a is not."""
+    return graph.both(graph.compare("ne", b, b), graph.compare("eq", a, a))
+
+
+for _name, _method in {
+    "lt_to": lambda g, a, b: g.either(g.compare("lt", a, b), _beyond(g, a, b)),
+    "le_to": lambda g, a, b: g.either(g.compare("le", a, b), g.compare("ne", b, b)),
+}.items():
+    _elementwise(_name, _method)
+
+
 def _truth(*values: Any) -> bool:
     return any(isinstance(v, bool) or getattr(v, "boolean", False) for v in values)
 
@@ -223,14 +235,15 @@ def _barrier(graph: Graph, operation: Operation, inputs: list[Array]) -> list[Ar
 def _reduced(combine: Callable[[Any, Any], Any], array: Array, axes: Iterable[int]) -> Array:
     axes = tuple(axes)
     kept = [k for k in range(array.ndim) if k not in axes]
-    rows = np.transpose(array, (*kept, *axes)).reshape([*(array.shape[k] for k in kept), -1])
+    along = int(np.prod([array.shape[k] for k in axes]))
+    rows = np.transpose(array, (*kept, *axes)).reshape([*(array.shape[k] for k in kept), along])
     result = np.empty(rows.shape[:-1], object)
     for index in np.ndindex(result.shape):
         values = list(rows[index])
-        total = values[0]
-        for value in values[1:]:
-            total = combine(total, value)
-        result[index] = total
+        while len(values) > 1:  # in pairs: a short chain of dependent operations
+            pairs = [combine(*pair) for pair in zip(values[::2], values[1::2], strict=False)]
+            values = pairs + values[len(values) - len(values) % 2 :]
+        result[index] = values[0]
     return result
 
 
@@ -240,7 +253,7 @@ def _reduce(graph: Graph, operation: Operation, inputs: list[Array]) -> Array:
     kind = operation.name.removeprefix("reduce_")
     axes = operation.params["axes"]
     if any(inputs[0].shape[a] == 0 for a in axes):
-        return each(lambda _: empty[kind], constant(np.zeros(operation.avals[0].shape)))
+        return constant(np.full(operation.avals[0].shape, empty[kind]))
     combine = {
         "sum": graph.add,
         "prod": graph.mul,
@@ -266,7 +279,7 @@ def _cumulative(graph: Graph, operation: Operation, inputs: list[Array]) -> Arra
     if operation.params["reverse"]:
         rows = rows[::-1]
     for k in range(1, len(rows)):
-        rows[k] = each(combine[operation.name], _array(rows[k - 1]), _array(rows[k]))
+        rows[k : k + 1] = each(combine[operation.name], rows[k - 1 : k], rows[k : k + 1])
     if operation.params["reverse"]:
         rows = rows[::-1]
     return np.moveaxis(rows, 0, operation.params["axis"])
@@ -377,6 +390,10 @@ def _pad(graph: Graph, operation: Operation, inputs: list[Array]) -> Array:
     return result
 
 
+#: Items among which one is chosen at run time, by as many selections.
+_CHOICES = 64
+
+
 def _indices(values: Iterable[Any], what: str) -> list[int]:
     values = list(values)
     if not all(known(v) for v in values):
@@ -386,12 +403,27 @@ def _indices(values: Iterable[Any], what: str) -> list[int]:
 
 @rule("dynamic_slice")
 def _dynamic_slice(graph: Graph, operation: Operation, inputs: list[Array]) -> Array:
-    array, sizes = inputs[0], operation.params["slice_sizes"]
-    starts = _indices((s.item() for s in inputs[1:]), "a slice")
-    starts = [
-        min(max(s, 0), n - size) for s, n, size in zip(starts, array.shape, sizes, strict=True)
-    ]
-    return array[tuple(slice(s, s + size) for s, size in zip(starts, sizes, strict=True))]
+    array = inputs[0]
+    for axis, size in enumerate(operation.params["slice_sizes"]):
+        rows, start = np.moveaxis(array, axis, 0), inputs[1 + axis].item()
+        last = len(rows) - size
+        array = np.moveaxis(
+            _read(graph, [rows[k : k + size] for k in range(last + 1)], start), 0, axis
+        )
+    return array
+
+
+def _read(graph: Graph, items: list[Array], place: Any) -> Array:
+    """The item at a place that may be known at run time only; the nearest one outside."""
+    if known(place):
+        return items[min(max(int(place), 0), len(items) - 1)]
+    if len(items) > _CHOICES:
+        raise Unsupported(f"reading one of {len(items)} items at a place that depends on values")
+    result = items[0]
+    for k, item in enumerate(items[1:], 1):
+        here = graph.compare("ge", place, float(k))
+        result = each(lambda new, old, here=here: graph.select(here, new, old), item, result)
+    return result
 
 
 @rule("dynamic_update_slice")
@@ -419,23 +451,31 @@ def _gather(graph: Graph, operation: Operation, inputs: list[Array]) -> Array:
     result = np.empty(shape, object)
     for place in np.ndindex(*shape):
         batch = tuple(place[k] for k in batch_axes)
-        start = _indices(indices[batch], "reading an array")
-        source, outside = [0] * array.ndim, False
-        for axis, first in zip(d.start_index_map, start, strict=True):
-            last = array.shape[axis] - sizes[axis]
-            outside |= not 0 <= first <= last
-            source[axis] = min(max(first, 0), last)
+        offsets = [0] * array.ndim
+        for axis, offset in zip(window, d.offset_dims, strict=True):
+            offsets[axis] = place[offset]
         for axis, index_axis in zip(
             d.operand_batching_dims, d.start_indices_batching_dims, strict=True
         ):
-            source[axis] = batch[index_axis]
-        for axis, offset in zip(window, d.offset_dims, strict=True):
-            source[axis] += place[offset]
-        fill = outside and "FILL" in mode.upper()
-        if fill and p["fill_value"] is None and not _real(operation):
-            raise Unsupported("reading an array of truth values out of bounds")
-        value = float("nan") if p["fill_value"] is None else float(p["fill_value"])
-        result[place] = value if fill else array[tuple(source)]
+            offsets[axis] = batch[index_axis]
+        source, outside = array, False
+        for axis in reversed(range(array.ndim)):
+            rows = np.moveaxis(source, axis, 0)[offsets[axis] :]
+            if axis not in d.start_index_map:
+                source = _array(rows[0])
+                continue
+            first = indices[batch][d.start_index_map.index(axis)]
+            last = array.shape[axis] - sizes[axis]
+            beyond = [graph.compare("lt", first, 0.0), graph.compare("gt", first, float(last))]
+            outside = graph.either(outside, graph.either(*beyond))
+            source = _read(graph, [_array(row) for row in rows[: last + 1]], first)
+        value = source.item()
+        if outside is not False and "FILL" in mode.upper():
+            if p["fill_value"] is None and not _real(operation):
+                raise Unsupported("reading an array of truth values out of bounds")
+            fill = float("nan") if p["fill_value"] is None else float(p["fill_value"])
+            value = graph.select(outside, fill, value)
+        result[place] = value
     return result
 
 
@@ -447,6 +487,9 @@ def _scatter(graph: Graph, operation: Operation, inputs: list[Array]) -> Array:
     scattered = [k for k in range(updates.ndim) if k not in d.update_window_dims]
     collapsed = (*d.inserted_window_dims, *d.operand_batching_dims)
     window = [k for k in range(array.ndim) if k not in collapsed]
+    clip, size = "CLIP" in mode.upper(), [1] * array.ndim
+    for axis, k in zip(window, d.update_window_dims, strict=True):
+        size[axis] = updates.shape[k]
     combine: Callable[[Any, Any], Any] = {
         "scatter": lambda old, new: new,
         "scatter-add": graph.add,
@@ -464,11 +507,9 @@ def _scatter(graph: Graph, operation: Operation, inputs: list[Array]) -> Array:
         for axis, k in zip(window, d.update_window_dims, strict=True):
             offset[axis] = place[k]
         for axis, first in zip(d.scatter_dims_to_operand_dims, start, strict=True):
-            target[axis] = first
+            target[axis] = min(max(first, 0), array.shape[axis] - size[axis]) if clip else first
         for axis, k in zip(d.operand_batching_dims, d.scatter_indices_batching_dims, strict=True):
             target[axis] = batch[k]
-        if "CLIP" in mode.upper():
-            raise Unsupported("writing to an array with clipped places")
         spot = tuple(t + o for t, o in zip(target, offset, strict=True))
         if all(0 <= k < n for k, n in zip(spot, array.shape, strict=True)):
             array[spot] = combine(array[spot], updates[place])

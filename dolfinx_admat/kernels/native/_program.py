@@ -100,6 +100,19 @@ class _Flattener:
                 continue
             if name == "custom_linear_solve":
                 name, params, inputs = _matrix_free(params, inputs)
+            elif name == "platform_index":
+                platforms = [on is None or "cpu" in on for on in params["platforms"]]
+                known[equation.outvars[0]] = np.asarray(platforms.index(True))
+                continue
+            elif name == "call_hi_primitive":
+                expanded = _expanded(params["_prim"])
+                results = self.run(expanded.jaxpr, expanded.consts, inputs)
+                known.update(zip(equation.outvars, results, strict=True))
+                continue
+            elif name == "scan" and "ft_in" in params:
+                sizes = [len(list(part)) for part in params["ft_in"].unpack()]
+                params = {key: params[key] for key in ("jaxpr", "length", "reverse")}
+                params |= {"num_consts": sizes[0], "num_carry": sizes[1]}
             outputs = tuple(self.new() for _ in equation.outvars)
             known.update(zip(equation.outvars, outputs, strict=True))
             avals = tuple(v.aval for v in equation.outvars)
@@ -151,6 +164,19 @@ def _called(params: dict[str, Any]) -> tuple[Jaxpr, list[Any]]:
         if isinstance(inner, ClosedJaxpr | Jaxpr):  # one class in recent versions of JAX
             return getattr(inner, "jaxpr", inner), getattr(inner, "consts", [])
     raise Unsupported("a call without a jaxpr")
+
+
+def _expanded(primitive: Any) -> ClosedJaxpr:
+    """What a composite primitive of JAX (0.12 and later) is made of."""
+    if type(primitive).__name__ == "SearchSorted":  # a search without reading at found places
+        given = {"method": "compare_all", "out_dtype": primitive.out_aval.dtype}
+        primitive = type(primitive)(*primitive.in_avals, **primitive.params | given)
+
+    def call(*flat: Any) -> list[Any]:
+        arguments = jax.tree.unflatten(jax.tree.structure(primitive.in_avals), flat)
+        return jax.tree.leaves(primitive.expand(*arguments))
+
+    return jax.make_jaxpr(call)(*jax.tree.leaves(primitive.in_avals))
 
 
 def _matrix_free(params: dict[str, Any], inputs: list[Any]) -> tuple[str, dict, list[Any]]:

@@ -101,7 +101,18 @@ static inline v MIN(v a, v b) { return SEL(EQ(a, a), MINR(a, b), a); }
 static inline v SIGN(v a) {
   return SEL(LT(a, BC(0.0)), BC(-1.0), SEL(LT(BC(0.0), a), BC(1.0), a));
 }
+#if W == 8
+/* A division keeps the unit busy for 16 cycles; two Newton steps from 14 bits do not. Where they
+   meet 0 * infinity the first value, 0 or infinity, is right. */
+static inline v RCP(v a) {
+  v y = _mm512_rcp14_pd(a), z = y;
+  z = FMA(z, FMA(-a, z, BC(1.0)), z);
+  z = FMA(z, FMA(-a, z, BC(1.0)), z);
+  return SEL(EQ(z, z), z, y);
+}
+#else
 static inline v RCP(v a) { return BC(1.0) / a; }
+#endif
 static inline m FINITE(v a) { return LE(ABS(a), BC(1.7976931348623157e308)); }
 
 /* exp(x) = s (1 + p): s = 2^k, p = e^r - 1, k = round(x / ln 2), r = x - k ln 2, |r| < 0.347.
@@ -201,39 +212,107 @@ static inline double fmax_nan(double a, double b) { return a > b || a != a ? a :
 static inline double fmin_nan(double a, double b) { return a < b || a != a ? a : b; }
 static inline double sign1(double a) { return a < 0 ? -1.0 : a > 0 ? 1.0 : a; }
 
-/* Points are rows of `size` numbers; lanes past the last point repeat it. */
-static inline void LOAD(v *x, const double *p, int size, long first, int count) {
+/* Points are rows of `size` numbers; lanes past the last point repeat it. A full block goes in
+   pieces of four numbers through 4 x 4 transpositions; the last piece may overlap the one before. */
+#if W > 2
+static inline __attribute__((always_inline)) void TRANSPOSE(__m256d *q) {
+  __m256d a = _mm256_unpacklo_pd(q[0], q[1]), b = _mm256_unpackhi_pd(q[0], q[1]);
+  __m256d c = _mm256_unpacklo_pd(q[2], q[3]), d = _mm256_unpackhi_pd(q[2], q[3]);
+  q[0] = _mm256_permute2f128_pd(a, c, 0x20), q[1] = _mm256_permute2f128_pd(b, d, 0x20);
+  q[2] = _mm256_permute2f128_pd(a, c, 0x31), q[3] = _mm256_permute2f128_pd(b, d, 0x31);
+}
+#if W == 8
+#define JOIN(low, high) _mm512_insertf64x4(_mm512_castpd256_pd512(low), high, 1)
+#define HALF(x, h) _mm512_extractf64x4_pd(x, h)
+#else
+#define JOIN(low, high) (low)
+#define HALF(x, h) (x)
+#endif
+#endif
+static inline __attribute__((always_inline)) void LOAD(v *x, const double *p, const int size,
+                                                       long first, int count) {
+  if (size == 1 && count == W) {
+    memcpy(x, p + first, sizeof *x);
+    return;
+  }
+#if W > 2
+  if (size >= 4 && count == W) {
+    p += first * size;
+#pragma GCC unroll 24
+    for (int k = 0; k < size; k += 4) {
+      const int c = k + 4 <= size ? k : size - 4;
+      __m256d low[4], high[4];
+#pragma GCC unroll 4
+      for (int l = 0; l < 4; ++l) low[l] = _mm256_loadu_pd(p + l * size + c);
+#pragma GCC unroll 4
+      for (int l = 0; l < 4 && W == 8; ++l) high[l] = _mm256_loadu_pd(p + (l + 4) * size + c);
+      TRANSPOSE(low);
+      if (W == 8) TRANSPOSE(high);
+#pragma GCC unroll 4
+      for (int l = 0; l < 4; ++l) x[c + l] = JOIN(low[l], high[l]);
+    }
+    return;
+  }
+#endif
   for (int c = 0; c < size; ++c) {
     double t[W];
     for (int l = 0; l < W; ++l) t[l] = p[(first + (l < count ? l : count - 1)) * size + c];
     memcpy(&x[c], t, sizeof t);
   }
 }
-static inline void STORE(double *p, const v *x, int size, long first, int count, const long *rows) {
-  double *to[W];
-  for (int l = 0; l < count; ++l) to[l] = p + (rows ? rows[first + l] : first + l) * size;
-  int c = 0;
-#ifdef __AVX__
 #if W > 2
-  if (count == W)
-    for (; c + 4 <= size; c += 4)
-      for (int h = 0; h < W; h += 4) { /* 4 x 4 transposes */
-        __m256d q[4];
-        for (int k = 0; k < 4; ++k) memcpy(&q[k], (const double *)&x[c + k] + h, 32);
-        __m256d a = _mm256_unpacklo_pd(q[0], q[1]), b = _mm256_unpackhi_pd(q[0], q[1]);
-        __m256d d = _mm256_unpacklo_pd(q[2], q[3]), e = _mm256_unpackhi_pd(q[2], q[3]);
-        _mm256_storeu_pd(to[h] + c, _mm256_permute2f128_pd(a, d, 0x20));
-        _mm256_storeu_pd(to[h + 1] + c, _mm256_permute2f128_pd(b, e, 0x20));
-        _mm256_storeu_pd(to[h + 2] + c, _mm256_permute2f128_pd(a, d, 0x31));
-        _mm256_storeu_pd(to[h + 3] + c, _mm256_permute2f128_pd(b, e, 0x31));
-      }
+/* A full block; `at` gives the place of lane l, a constant distance where the rows are in order. */
+#define STORE_BLOCK(at)                                                                \
+  for (int k = 0; k < size; k += 4) {                                                  \
+    const int c = k + 4 <= size ? k : size - 4;                                        \
+    __m256d low[4], high[4];                                                           \
+    _Pragma("GCC unroll 4") for (int l = 0; l < 4; ++l) low[l] = HALF(x[c + l], 0),    \
+                                                        high[l] = HALF(x[c + l], W / 8); \
+    TRANSPOSE(low);                                                                    \
+    if (W == 8) TRANSPOSE(high);                                                       \
+    _Pragma("GCC unroll 4") for (int l = 0; l < 4; ++l) {                              \
+      _mm256_storeu_pd(at(l) + c, low[l]);                                             \
+      if (W == 8) _mm256_storeu_pd(at(l + 4) + c, high[l]);                            \
+    }                                                                                  \
+  }
+#define IN_ORDER(l) (p + (l) * size)
+#define BY_ROW(l) (p + rows[l] * size)
 #endif
+static inline __attribute__((always_inline)) void STORE(double *p, const v *x, const int size,
+                                                        long first, int count, const long *rows) {
+  if (rows)
+    rows += first;
+  else
+    p += first * size;
+  if (size == 1 && count == W && !rows) {
+    memcpy(p, x, sizeof *x);
+    return;
+  }
+#if W > 2
+  if (size >= 4 && count == W) {
+    if (rows) {
+      STORE_BLOCK(BY_ROW)
+    } else {
+#pragma GCC unroll 24
+      STORE_BLOCK(IN_ORDER)
+    }
+    return;
+  }
 #endif
-  for (; c < size; ++c) {
+  for (int c = 0; c < size; ++c) {
     double t[W];
     memcpy(t, &x[c], sizeof t);
-    for (int l = 0; l < count; ++l) to[l][c] = t[l];
+    for (int l = 0; l < count; ++l) p[(rows ? rows[l] : l) * size + c] = t[l];
   }
+}
+typedef int status_lanes __attribute__((vector_size(4 * W)));
+typedef unsigned char flag_lanes __attribute__((vector_size(W)));
+static inline void STATUS(int *p, v x, int count) {
+  status_lanes t = __builtin_convertvector(x, status_lanes);
+  memcpy(p, &t, count * sizeof *p);
+}
+static inline void FLAGS(unsigned char *p, v x, int count) {
+  for (int l = 0; l < count; ++l) p[l] = x[l] != 0;
 }
 
 /* Solve A X = B lane by lane with row scaling and partial pivoting; X replaces B. Slow, for what
@@ -336,8 +415,16 @@ static __attribute__((noinline)) m SOLVED(int n, int k, const v *A, const v *X, 
   return good;
 }
 
+/* For a single unknown these are a few operations, which the compiler finds when they stand in
+   place; for more they are called. */
+#ifdef ADMAT_SCALAR
+#define SHORT inline __attribute__((always_inline))
+#else
+#define SHORT __attribute__((noinline))
+#endif
+
 /* Row weights 1 / sum_j |J_ij| (1 where the sum is 0); returns the lanes where all are sound. */
-static __attribute__((noinline)) m WEIGHTS(int n, const v *J, v *w) {
+static SHORT m WEIGHTS(int n, const v *J, v *w) {
   m sound = ALL;
   for (int i = 0; i < n; ++i) {
     v s = BC(0.0);
@@ -349,7 +436,7 @@ static __attribute__((noinline)) m WEIGHTS(int n, const v *J, v *w) {
 }
 
 /* Lanes where |r_i| <= sum_j |J_ij| (atol + rtol |x_j|) for all i. */
-static __attribute__((noinline)) m WITHIN(int n, const v *J, const v *r, const v *x, double atol,
+static SHORT m WITHIN(int n, const v *J, const v *r, const v *x, double atol,
                                           double rtol) {
   m good = ALL;
   for (int i = 0; i < n; ++i) {
@@ -361,7 +448,7 @@ static __attribute__((noinline)) m WITHIN(int n, const v *J, const v *r, const v
 }
 
 /* Lanes where J dx cancels: max |r_i| w_i < 1e-12 max (w_i sum_j |J_ij| |dx_j|). */
-static __attribute__((noinline)) m SINGULAR(int n, const v *J, const v *r, const v *w, const v *dx) {
+static SHORT m SINGULAR(int n, const v *J, const v *r, const v *w, const v *dx) {
   v small = BC(0.0), large = BC(0.0);
   for (int i = 0; i < n; ++i) {
     v s = BC(0.0);
