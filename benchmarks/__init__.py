@@ -1,0 +1,1 @@
+"""Benchmarks: ``python -m benchmarks SECTION``, see README.md beside this file."""

@@ -1,0 +1,124 @@
+"""This package: a ``BatchKernel`` with numpy arrays, or its compiled function on a GPU."""
+
+import time
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dolfinx_admat import MaterialError
+from dolfinx_admat.kernels import BatchKernel, StatusBuffers
+
+from . import Failed, Run, aligned
+
+
+def compiled(law, with_tangent, backend, **options):
+    """A kernel that runs on this backend."""
+    kernel = BatchKernel(law, backend=backend, **options)
+    try:
+        got = kernel.prepare("tangent" if with_tangent else "update")
+    except MaterialError as error:
+        raise Failed(str(error)[:300]) from None
+    if got != backend:
+        raise Failed(f"runs on {got}")
+    return kernel
+
+
+def prepare(law, points, tangent, backend):
+    """One update of all points by a ``BatchKernel``."""
+    kernel = compiled(law, tangent, backend)
+    n = points.size
+    outputs = {name: aligned((n, *shape)) for name, shape in law.outputs.items()}
+    new_state = {name: aligned(array.shape) for name, array in points.state.items()}
+    status = StatusBuffers.allocate(n)
+    tangents = {
+        (o, i): aligned((n, *left, *right))
+        for o, left in law.outputs.items()
+        for i, right in law.inputs.items()
+    }
+
+    def call():
+        kernel.update(
+            points.inputs,
+            points.state,
+            points.dt,
+            outputs=outputs,
+            new_state=new_state,
+            status=status,
+            tangent=tangents if tangent else None,
+        )
+
+    def results():
+        if status.code.any():
+            raise Failed(f"{np.count_nonzero(status.code)} of {n} points did not converge")
+        return outputs, tangents if tangent else {}
+
+    return Run(call, results, n)
+
+
+def prepare_path(law, inputs, dt, tangent, backend):
+    """All steps of a path from the virgin state; ``inputs`` is a list of dicts, one per step."""
+    kernel = compiled(law, tangent, backend)
+    n = len(next(iter(inputs[0].values())))
+    outputs = {name: aligned((n, *shape)) for name, shape in law.outputs.items()}
+    virgin = kernel.initial_state(n)
+    states = [{name: aligned(a.shape) for name, a in virgin.items()} for _ in range(2)]
+    status = StatusBuffers.allocate(n)
+    tangents = {
+        (o, i): aligned((n, *left, *right))
+        for o, left in law.outputs.items()
+        for i, right in law.inputs.items()
+    }
+    failures = [0]
+
+    def call():
+        old, failures[0] = virgin, 0
+        for step, given in enumerate(inputs):
+            new = states[step % 2]
+            wanted = tangents if tangent else None
+            kernel.update(
+                given, old, dt, outputs=outputs, new_state=new, status=status, tangent=wanted
+            )
+            failures[0] += int(status.code.max(initial=0) > 0)
+            old = new
+
+    def results():
+        if failures[0]:
+            raise Failed(f"{failures[0]} steps with points that did not converge")
+        return outputs, tangents if tangent else {}
+
+    return Run(call, results, n * len(inputs))
+
+
+class Compiled(NamedTuple):
+    """A compiled function of the xla backend: its run, CPU seconds to make it, scratch memory."""
+
+    run: Run
+    seconds: float
+    bytes_per_point: float
+
+
+def compile_xla(law, points, tangent, strategy=None):
+    """The xla backend's function of the whole batch; arguments and results stay on the device."""
+    kernel = compiled(law, tangent, "xla", chunk_size=points.size, tangent=strategy)
+    function = kernel._functions["tangent" if tangent else "update"].batched
+    inputs = {name: jnp.asarray(a) for name, a in points.inputs.items()}
+    state = kernel._tree({name: jnp.asarray(a) for name, a in points.state.items()})
+    given, last = (kernel._arrays, {}, inputs, state, jnp.asarray(points.dt)), []
+    start = time.process_time()
+    program = function.lower(*given).compile()
+    seconds = time.process_time() - start
+
+    def call():
+        last[:] = [jax.block_until_ready(program(*given))]
+
+    def results():
+        outputs, _, status, tangents = last[0]
+        if np.asarray(status.code).any():
+            raise Failed(f"{np.count_nonzero(status.code)} points did not converge")
+        flat = {(o, i): np.asarray(t) for o, row in tangents.items() for i, t in row.items()}
+        return {name: np.asarray(a) for name, a in outputs.items()}, flat
+
+    memory = program.memory_analysis().temp_size_in_bytes / points.size
+    return Compiled(Run(call, results, points.size), seconds, memory)
