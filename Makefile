@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-full lint clean
+.PHONY: help setup demo test test-full bench lint clean
 
 NP ?= 2
 DEMO := demos/demo_perforated_plate.py
@@ -25,6 +25,8 @@ help:
 	@echo "make demo        set up and run the main demo on $(NP) ranks (NP=4 make demo)"
 	@echo "make test        set up and run all tests: serial, then MPI on 2 and 3 ranks"
 	@echo "make test-full   the same with all combinations"
+	@echo "make bench       time kernels, tangents, compilation, assembly, ranks and solvers against"
+	@echo "                 peers; SECTION=kernels (gpu, tangent, compile, fe, mpi, solver) one of them"
 	@echo "make setup       make .venv with everything in it; DOLFINX=host reuses an installed dolfinx,"
 	@echo "                 PYTHON=/path/to/python3 names the interpreter"
 	@echo "make lint        ruff and mypy"
@@ -43,6 +45,11 @@ test: setup
 
 test-full:
 	@$(MAKE) test PYTEST_ARGS='-m "full or not full"'
+
+# The peers lie in a folder of their own, over .venv.
+bench: setup
+	@$(PYTHON_VENV) .ci/setup_bench.py
+	$(RUN) PYTHONPATH=.venv-bench .venv/bin/python -m benchmarks $(SECTION)
 
 lint: setup
 	$(PYTHON_VENV) -m ruff check .

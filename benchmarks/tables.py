@@ -1,0 +1,140 @@
+"""Markdown tables from results.json, written between the markers of README.md beside this file."""
+
+import re
+from pathlib import Path
+
+from . import results
+
+PAGE = Path(__file__).with_name("README.md")
+FRONT = PAGE.parents[1] / "README.md"
+CODES = ("native", "xla", "plain_vmap", "jaxmat", "cpp", "xla_gpu")
+QUANTITIES = {
+    "points_per_second": "stress + tangent",
+    "stress_points_per_second": "stress",
+    "elastic_points_per_second": "stress + tangent, all elastic",
+}
+
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def figure(value, scale=1.0):
+    """Three digits, or a dash where nothing was measured."""
+    if value is None:
+        return "-"
+    value *= scale
+    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
+
+
+def split(numbers, section):
+    """Keys of a section as tuples of their parts."""
+    return {tuple(k.split(".")[1:]): v for k, v in numbers.items() if k.startswith(section + ".")}
+
+
+def kernels(numbers):
+    found = split(numbers, "kernel")
+    batches = sorted({(law, int(n)) for law, n, *_ in found})
+    codes = [c for c in CODES if any(key[2] == c for key in found)]
+    rows = []
+    for law, n in batches:
+        for quantity, meaning in QUANTITIES.items():
+            values = [found.get((law, str(n), code, quantity)) for code in codes]
+            if any(v is not None for v in values):
+                cells = [figure(v, 1e-6) for v in values]
+                rows.append([f"`{law}`", f"{n:.0e}".replace("e+0", "e"), meaning, *cells])
+    return table(["law", "points", "computed", *(f"`{c}`" for c in codes)], rows)
+
+
+def tangent(numbers):
+    found = split(numbers, "tangent")
+    rows = []
+    for law in dict.fromkeys(key[0] for key in found):
+        for strategy in ("implicit", "unrolled", "finite_difference"):
+            get = lambda what, law=law, s=strategy: found.get((law, s, what))  # noqa: E731
+            if get("points_per_second") is not None:
+                rows.append(
+                    [
+                        f"`{law}`",
+                        strategy.replace("_", " "),
+                        figure(get("points_per_second"), 1e-6),
+                        f"{get('max_error'):.0e}",
+                        figure(get("bytes_per_point"), 1e-3),
+                        figure(get("compile_seconds")),
+                    ]
+                )
+    head = ["law", "tangent", "M points/s", "largest error", "scratch kB/point", "compile s"]
+    return table(head, rows)
+
+
+def compile_times(numbers):
+    found = split(numbers, "compile")
+    rows = [
+        [f"`{law}`", *(figure(found.get((law, kind))) for kind in ("cold_seconds", "warm_seconds"))]
+        for law in dict.fromkeys(key[0] for key in found)
+    ]
+    return table(["law", "cold s", "warm s"], rows)
+
+
+def fe(numbers):
+    found = split(numbers, "fe")
+    stages = ("strain", "material", "residual", "jacobian")
+    unit = "microseconds_per_point"
+    rows = []
+    for element, pipeline in dict.fromkeys(key[:2] for key in found):
+        values = [found.get((element, pipeline, stage, unit)) for stage in stages]
+        values.append(found.get((element, pipeline, unit)))
+        rows.append([element.replace("_", " "), f"`{pipeline}`", *map(figure, values)])
+    return table(["element", "pipeline", *stages, "total"], rows)
+
+
+def others(numbers):
+    rows = [
+        [f"`{key}`", figure(value)]
+        for key, value in numbers.items()
+        if key.split(".")[0] in ("mpi", "solver")
+    ]
+    return table(["key", "value"], rows)
+
+
+def speed(numbers):
+    """The short table of the front page."""
+    found = split(numbers, "kernel")
+    names = {
+        "j2_scalar": "J2, radial return (1 unknown)",
+        "j2_general": "J2 as it stands in a textbook (7)",
+        "hosford": "Hosford's yield function (7)",
+        "fefp_j2_random": "finite-strain J2 (7)",
+        "fcc12": "crystal with 12 slip systems (18)",
+        "chaboche2": "Chaboche, two backstresses (19)",
+    }
+    codes = ("native", "xla", "plain_vmap", "jaxmat", "cpp")
+    rows = [
+        [name, *(figure(found.get((law, "10000", c, "points_per_second")), 1e-6) for c in codes)]
+        for law, name in names.items()
+    ]
+    head = ("law (unknowns)", "`native`", "`xla`", "plain JAX", "jaxmat", "C++ by hand")
+    return table(head, rows)
+
+
+TABLES = {
+    "speed": speed,
+    "kernels": kernels,
+    "tangent": tangent,
+    "compile": compile_times,
+    "fe": fe,
+    "others": others,
+}
+
+
+def write() -> None:
+    """Replace what stands between ``<!-- NAME -->`` and ``<!-- end -->`` on both pages."""
+    numbers = results.read()
+    made = {name: make(numbers) for name, make in TABLES.items()} | {"machine": results.machine()}
+    for page in (PAGE, FRONT):
+        text = page.read_text()
+        for name, content in made.items():
+            marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+            text = marked.sub(lambda m, c=content: f"{m[1]}\n{c}\n\n{m[2]}", text)
+        page.write_text(text)
