@@ -4,7 +4,8 @@ import ctypes
 import functools
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import resources
 from typing import Any
 
@@ -13,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from dolfinx_admat import compilation
+from dolfinx_admat.errors import AdmatError
 
 from ._closed import closed_forms
 from ._generate import Argument, Result, c_source
-from ._program import Program, flatten
+from ._program import Program, Unsupported, flatten
 
 Floats = npt.NDArray[np.float64]
 _POINTER = ctypes.c_void_p
@@ -53,7 +55,8 @@ class NativeFunction:
         self.traces = 1
         with closed_forms():
             traced, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
-        self._program: Program | None = flatten(traced)
+        with _of_the_generator():
+            self._program: Program | None = flatten(traced)
         self._arguments = [
             Argument(tuple(np.shape(leaf)), varies)
             for leaf, varies in zip(jax.tree.leaves(arguments), per_point, strict=True)
@@ -86,7 +89,8 @@ class NativeFunction:
             Argument(argument.shape, argument.per_point, samples)
             for argument, samples in zip(self._arguments, self._samples(), strict=True)
         ]
-        return c_source(self._program, given, self._results)
+        with _of_the_generator():
+            return c_source(self._program, given, self._results)
 
     def load(self) -> None:
         """Build or load the code now.
@@ -142,6 +146,19 @@ class NativeFunction:
     def _offset(result: Result, start: int, rows: Any) -> int:
         anywhere = result.kind == "sum" or (result.kind == "row" and rows is not None)
         return 0 if anywhere else start
+
+
+@contextmanager
+def _of_the_generator() -> Iterator[None]:
+    """Here a mistake is ours, e.g. about a primitive that JAX has changed: no C, but no crash."""
+    try:
+        yield
+    except (AdmatError, jax.errors.UnexpectedTracerError):
+        raise
+    except Exception as error:
+        raise Unsupported(
+            f"this law: the code generator failed ({type(error).__name__}: {error})"
+        ) from error
 
 
 def _address(
