@@ -5,7 +5,6 @@ form that are no material's go through FFCx and are added to the same matrix.
 """
 
 import dataclasses
-import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -28,7 +27,6 @@ from .fields import PIECE
 from .quadrature import QuadratureMaterial
 
 Floats = npt.NDArray[np.float64]
-_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass
