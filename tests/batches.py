@@ -52,15 +52,15 @@ def both(law, inputs, state=None, dt=0.5, **more) -> tuple[Update, Update]:
     )
 
 
-def error(a, b) -> float:
-    """Largest difference, relative to the largest entry of b; NaN must match NaN."""
+def error(a, b, floor=1e-5) -> float:
+    """Largest difference, relative to the largest entry of b (or a floor); NaN matches NaN."""
     a, b = np.asarray(a, float), np.asarray(b, float)
     if a.size == 0:
         return 0.0
     scale = np.max(np.abs(b), initial=0.0, where=np.isfinite(b))
     with np.errstate(invalid="ignore"):
         gap = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
-    return float(np.max(np.where(np.isnan(gap), np.inf, gap)) / (scale if scale > 0 else 1.0))
+    return float(np.max(np.where(np.isnan(gap), np.inf, gap)) / max(scale, floor))
 
 
 def assert_agree(a: Update, b: Update, tol=1e-10) -> None:
