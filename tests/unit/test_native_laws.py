@@ -447,7 +447,7 @@ def _check_differences(kernel, inputs, state, result):
 
 
 def test_many_unknowns_are_eliminated_by_loops():
-    law, inputs = CASES["dense24"]
+    law, _ = CASES["dense24"]
     kernel = BatchKernel(law, backend="native")
     source = kernel._functions._translate("tangent").source()
     assert "ELIMINATE(24" in source and len(source) < 500_000

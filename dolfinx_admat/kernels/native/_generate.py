@@ -347,7 +347,8 @@ def c_source(program: Program, arguments: list[Argument], results: list[Result])
             writer.region(graph.block)
             _store(writer, results, translation.names)
         for k in sums:
-            with writer.braces(f"for (int i = 0; i < {len(translation.names[k])}; ++i)"):
+            size = len(translation.names[k])
+            with writer.braces(f"for (int i = 0; out[{k}] && i < {size}; ++i)"):
                 line(f"double t = 0; for (int l = 0; l < W; ++l) t += ((double *)&s{k}[i])[l];")
                 line(f"out[{k}][i] += t;")
     loops = [root for root in translation.roots if isinstance(root, NewtonLoop)]
