@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from . import _arrays, _product  # noqa: F401  (they register their rules)
 from ._eliminate import pivot_order, shape_key, solve_dense
 from ._graph import REAL, UNIFORM, Graph, Node, Region, Statement, known
 from ._local import NewtonLoop, jacobian_program
@@ -19,8 +20,11 @@ from ._program import Operation, Program, Unsupported
 from ._sample import evaluate, jacobian_samples
 from ._write import Writer
 
-#: Nodes above which the generated code would be too long to compile in reasonable time.
-BUDGET = 60_000
+#: Lines of C above which compiling would take too long, and operations above which the generator
+#: does not even try.
+LINES, BUDGET = 25_000, 80_000
+#: Uses of exp, log, ... above which they are functions that are called.
+INLINED = 24
 #: Iterations of a scan that are written out.
 UNROLLED_SCAN = 64
 
@@ -353,8 +357,13 @@ def c_source(program: Program, arguments: list[Argument], results: list[Result])
                 line(f"out[{k}][i] += t;")
     loops = [root for root in translation.roots if isinstance(root, NewtonLoop)]
     short = "#define ADMAT_SCALAR\n" if all(len(loop.x) == 1 for loop in loops) else ""
+    if len(writer.lines) > LINES:
+        raise Unsupported(f"a law of {len(writer.lines)} operations per point (at most {LINES})")
+    body = "\n".join(writer.lines)
+    functions = sum(body.count(f"{name}(") for name in ("EXP_P", "LOG", "LOG1P", "POW", "TANH"))
+    short += "#define ADMAT_CALLS\n" if functions > INLINED else ""
     header = short + resources.files(__package__).joinpath("lanes.h").read_text()
-    return header + "\n" + "\n".join(writer.lines) + "\n"
+    return f"{header}\n{body}\n"
 
 
 def _store(writer: Writer, results: list[Result], names: list[list[str]]) -> None:

@@ -124,8 +124,8 @@ class Writer:
             return "ALL" if value else "NONE"
         return f"BCM({self.name(value)})" if value.type == FLAG else self.name(value)
 
-    def _mixed(self, value: Any) -> str:
-        """For operators that take a scalar beside a vector."""
+    def scalar(self, value: Any) -> str:
+        """A number or a uniform value; also lanes, for operators that take both."""
         return number(value) if known(value) else self.name(value)
 
     def array(self, name: str, values: Any) -> None:
@@ -142,7 +142,7 @@ class Writer:
             dividend = a[1] if a[0] is divisor else a[0]
             return f"{self.real(dividend)} / {self.real(divisor.arguments[0])}"
         if op in _INFIX:
-            return f"{self._mixed(a[0])} {_INFIX[op]} {self._mixed(a[1])}"
+            return f"{self.scalar(a[0])} {_INFIX[op]} {self.scalar(a[1])}"
         if op == "neg":
             return f"-{self.name(a[0])}"
         if op == "nil":
@@ -157,7 +157,7 @@ class Writer:
         return f"{_VECTOR[op]}({', '.join(convert(x) for x in a)})"
 
     def _uniform(self, node: Node) -> str:
-        op, a = str(node.operation), [self._mixed(x) for x in node.arguments]
+        op, a = str(node.operation), [self.scalar(x) for x in node.arguments]
         if op in _INFIX:
             return f"{a[0]} {_INFIX[op]} {a[1]}"
         if op in _RELATION:

@@ -115,6 +115,13 @@ static inline v RCP(v a) { return BC(1.0) / a; }
 #endif
 static inline m FINITE(v a) { return LE(ABS(a), BC(1.7976931348623157e308)); }
 
+/* Where there are many of them, functions are called rather than written out again and again. */
+#ifdef ADMAT_CALLS
+#define MATH __attribute__((noinline))
+#else
+#define MATH inline
+#endif
+
 /* exp(x) = s (1 + p): s = 2^k, p = e^r - 1, k = round(x / ln 2), r = x - k ln 2, |r| < 0.347.
    Results below 1e-307 become 0, above 1.2e308 infinity. Taylor to r^13: remainder below 1e-17. */
 #define EXP_MAGIC 6755399441055744.0
@@ -122,11 +129,11 @@ static inline v EXP_K(v x) {
   x = SEL(LT(x, BC(-746.0)), BC(-746.0), SEL(LT(BC(710.0), x), BC(710.0), x));
   return x * BC(1.4426950408889634) + BC(EXP_MAGIC);
 }
-static inline v EXP_S(v x) {
+static MATH v EXP_S(v x) {
   vi bits = ((vi)EXP_K(x) + 1023) << 52;
   return SEL(LT(x, BC(-708.0)), BC(0.0), (v)bits);
 }
-static inline v EXP_P(v x) {
+static MATH v EXP_P(v x) {
   x = SEL(LT(x, BC(-746.0)), BC(-746.0), SEL(LT(BC(710.0), x), BC(710.0), x));
   v k = EXP_K(x) - BC(EXP_MAGIC);
   v r = FMA(k, BC(-6.93147180369123816490e-01), x);
@@ -148,7 +155,7 @@ static inline v EXPM1(v x) { return EXPM1_OF(EXP_S(x), EXP_P(x)); }
 
 /* log(x) = k ln 2 + log(1 + f), sqrt(1/2) < 1 + f < sqrt(2); log(1 + f) through s = f / (2 + f) and
    the series of atanh with the minimax coefficients of FDLIBM (Sun Microsystems, 1993). */
-static inline v LOG(v x) {
+static MATH v LOG(v x) {
   m tiny = LT(x, BC(2.2250738585072014e-308));
   v scaled = SEL(tiny, x * BC(18014398509481984.0), x);
   vi bits = (vi)scaled, half = (vi)BC(0.70710678118654746172);
@@ -168,18 +175,18 @@ static inline v LOG(v x) {
   y = SEL(EQ(x, BC(0.0)), BC(-INFINITY), y);
   return SEL(EQ(x, BC(INFINITY)), x, y);
 }
-static inline v LOG1P(v x) {
+static MATH v LOG1P(v x) {
   v u = BC(1.0) + x;
   v y = LOG(u) + (x - (u - BC(1.0))) / u; /* what rounding 1 + x has lost */
   return SEL(AND(LT(u, BC(INFINITY)), LT(BC(0.0), u)), y, LOG(u));
 }
-static inline v POW(v a, v b) {
+static MATH v POW(v a, v b) {
   v y = EXP(b * LOG(ABS(a)));
   m whole = EQ(RINT(b), b), odd = AND(whole, NE(RINT(b * BC(0.5)), b * BC(0.5)));
   y = SEL(LT(a, BC(0.0)), SEL(whole, SEL(odd, BC(0.0) - y, y), BC(NAN)), y);
   return SEL(OR(EQ(b, BC(0.0)), EQ(a, BC(1.0))), BC(1.0), y);
 }
-static inline v TANH(v x) {
+static MATH v TANH(v x) {
   v t = EXPM1(BC(-2.0) * ABS(x)), y = (BC(0.0) - t) / (BC(2.0) + t);
   return SEL(LT(x, BC(0.0)), BC(0.0) - y, y);
 }
