@@ -1,10 +1,11 @@
 """Solver presets: PETSc options that work for solid mechanics, by name.
 
 ``direct`` is LU by MUMPS. ``iterative`` is CG (symmetric tangents) or GMRES with smoothed
-aggregation multigrid (GAMG): rigid body modes as near-nullspace, two levels of aggressive
-coarsening, no dropping, Chebyshev/Jacobi smoothing. Jacobi rather than SOR, because SOR fails on
-quadratic tetrahedra and has no transpose. ``auto`` takes ``direct`` for small problems
-(up to 60000 unknowns in 3D, 500000 in 2D) and for all that are not a single displacement.
+aggregation multigrid (GAMG): rigid body modes as near-nullspace, one level of aggressive
+coarsening, couplings below 1 % dropped, Chebyshev/Jacobi smoothing. Jacobi rather than SOR,
+because SOR fails on some meshes of quadratic tetrahedra and has no transpose. ``auto`` takes
+``direct`` for small problems (up to 60000 unknowns in 3D, 500000 in 2D) and for all that are not
+a single displacement.
 """
 
 from typing import Any
@@ -41,11 +42,11 @@ NEWTON = {
 MULTIGRID = {
     "pc_type": "gamg",
     "pc_gamg_agg_nsmooths": 1,
-    "pc_gamg_threshold": -1.0,
-    "pc_gamg_aggressive_coarsening": 2,
+    "pc_gamg_threshold": 0.01,
+    "pc_gamg_aggressive_coarsening": 1,
     "pc_gamg_coarse_eq_limit": 1000,
     "mg_levels_ksp_type": "chebyshev",
-    "mg_levels_ksp_max_it": 3,
+    "mg_levels_ksp_max_it": 2,
     "mg_levels_pc_type": "jacobi",
     "ksp_rtol": 1e-8,
     "ksp_max_it": 500,
