@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import dolfinx_admat as admat
-from dolfinx_admat import MaterialError
+from dolfinx_admat import MaterialError, compilation
 from dolfinx_admat.kernels import BatchKernel
 
 TABLE = jnp.array([0.0, 1.0, 4.0, 9.0, 16.0, 25.0])
@@ -225,7 +225,10 @@ def native(part):
     """Values and derivatives by C: laws of moderate size, for the compiler's sake."""
     names = [name for k, name in enumerate(FUNCTIONS) if k // 24 == part]
     one = law({n: FUNCTIONS[n] for n in names}, {n: SHAPES[n] for n in names})
-    return batches.run(BatchKernel(one, backend="native"), POINTS)
+    with pytest.MonkeyPatch.context() as patch:
+        # The meaning of the code is tested, not its speed.
+        patch.setattr(compilation, "FLAGS", ("-O0", *compilation.FLAGS[1:]))
+        return batches.run(BatchKernel(one, backend="native"), POINTS)
 
 
 @functools.cache
