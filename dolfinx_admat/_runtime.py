@@ -186,15 +186,20 @@ def device() -> str:
     return "cpu" if found.platform == "cpu" else f"gpu {found.id} ({found.device_kind})"
 
 
-def threads() -> str:
-    """How many threads the numerical libraries use, e.g. ``1 thread``, or ``XLA 8, OpenMP 1``."""
+def threads(backend: str = "xla") -> str:
+    """How many threads are used, e.g. ``1 thread``, or ``threads: XLA 8, OpenMP 1``.
+
+    Args:
+        backend: "native" kernels run in the calling thread, "xla" ones in XLA's pool.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    xla = xla_pool_size() or _integer("NPROC") or cores or 1
+    native = backend == "native"
+    kernels = 1 if native else xla_pool_size() or _integer("NPROC") or cores or 1
     given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     openmp = int(given) if given.isdigit() else cores or 1
-    if xla == openmp:
-        return f"{xla} thread{'s' if xla > 1 else ''}"
-    return f"threads: XLA {xla}, OpenMP {openmp}"
+    if kernels == openmp:
+        return f"{kernels} thread{'s' if kernels > 1 else ''}"
+    return f"threads: {'kernels' if native else 'XLA'} {kernels}, OpenMP {openmp}"
 
 
 def _limit_loaded_blas(chosen: set[str]) -> None:

@@ -368,7 +368,9 @@ class MaterialProblem:
         points = self.comm.allreduce(sum(m.number_of_points for m in self.materials))
         laws = ", ".join(m.name for m in self.materials)
         backends = compiled_backends(self.comm, [m.kernel for m in self.materials])
-        threads = _runtime.threads() + (" per rank" if self.comm.size > 1 else "")
+        threads = _runtime.threads("xla" if "xla" in backends else "native") + (
+            " per rank" if self.comm.size > 1 else ""
+        )
         self.progress.say(
             f"admat: {laws} | {unknowns} unknowns, {points} points, {self.comm.size} rank"
             f"{'s' if self.comm.size > 1 else ''} | {self.preset} solver, "

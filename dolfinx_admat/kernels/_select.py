@@ -177,6 +177,7 @@ class Functions:
             per_point,
             _pullback_kinds if task == "pullback" else _update_kinds,
             lambda: _samples(arguments),
+            patient=self._asked == "native",
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._graph import REAL, Graph, Node, Region, Statement, _identity, known
+from ._graph import REAL, Graph, Node, Region, Statement, identity, known
 from ._sample import matrix_samples
 
 #: Operations of a written-out elimination above which loops are used instead.
@@ -24,7 +24,7 @@ def _zero(value: Any) -> bool:
 
 def shape_key(matrix: Any) -> tuple:
     """Equal for matrices of the same expressions."""
-    return tuple(_identity(a) for a in matrix.ravel())
+    return tuple(identity(a) for a in matrix.ravel())
 
 
 def pivot_order(matrix: Any, samples: Any = None) -> tuple[list[tuple[int, int]], int]:

@@ -17,7 +17,7 @@ from dolfinx_admat import compilation
 from dolfinx_admat.errors import AdmatError
 
 from ._closed import closed_forms
-from ._generate import Argument, Result, c_source
+from ._generate import LINES, Argument, Result, c_source
 from ._program import Program, Unsupported, flatten
 
 Floats = npt.NDArray[np.float64]
@@ -39,6 +39,7 @@ class NativeFunction:
         kinds: For each leaf of the results, where it goes; see ``Result``.
         samples: For each leaf of the arguments, plausible values (s, *shape), by which the order
             of pivots is chosen; asked for only when code is generated.
+        patient: Accept code that takes long to compile.
 
     Raises:
         Unsupported: Something is not translated; found here as far as it can be cheaply.
@@ -52,6 +53,8 @@ class NativeFunction:
         per_point: Sequence[bool],
         kinds: Callable[[Any], list[str]],
         samples: Callable[[], list[Any]],
+        *,
+        patient: bool = False,
     ) -> None:
         self.name = name
         self.traces = 1
@@ -68,7 +71,7 @@ class NativeFunction:
             Result(tuple(leaf.shape), kind)
             for leaf, kind in zip(leaves, kinds(shapes), strict=True)
         ]
-        self._samples = samples
+        self._samples, self._patient = samples, patient
         self.key = "\n".join(
             (self._program.fingerprint(), repr(self._arguments), repr(self._results), _generator())
         )
@@ -92,7 +95,8 @@ class NativeFunction:
             for argument, samples in zip(self._arguments, self._samples(), strict=True)
         ]
         with _of_the_generator():
-            return c_source(self._program, given, self._results)
+            lines = LINES * (5 if self._patient else 1)
+            return c_source(self._program, given, self._results, lines)
 
     def load(self) -> None:
         """Build or load the code now.

@@ -20,9 +20,9 @@ from ._program import Operation, Program, Unsupported
 from ._sample import evaluate, jacobian_samples
 from ._write import Writer
 
-#: Lines of C above which compiling would take too long, and operations above which the generator
-#: does not even try.
-LINES, BUDGET = 25_000, 80_000
+#: Lines of C above which compiling takes longer (5 s and more) than users want to wait, and
+#: operations above which the generator does not even try.
+LINES, BUDGET = 12_000, 80_000
 #: Uses of exp, log, ... above which they are functions that are called.
 INLINED = 24
 #: Iterations of a scan that are written out.
@@ -320,8 +320,10 @@ def _scalar(value: Any) -> Array:
     return result
 
 
-def c_source(program: Program, arguments: list[Argument], results: list[Result]) -> str:
-    """The C source of the kernel ``admat_kernel``.
+def c_source(
+    program: Program, arguments: list[Argument], results: list[Result], lines: int = LINES
+) -> str:
+    """The C source of the kernel ``admat_kernel``, of so many lines at most.
 
     Raises:
         Unsupported: The program contains something that is not translated, or too much.
@@ -357,8 +359,9 @@ def c_source(program: Program, arguments: list[Argument], results: list[Result])
                 line(f"out[{k}][i] += t;")
     loops = [root for root in translation.roots if isinstance(root, NewtonLoop)]
     short = "#define ADMAT_SCALAR\n" if all(len(loop.x) == 1 for loop in loops) else ""
-    if len(writer.lines) > LINES:
-        raise Unsupported(f"a law of {len(writer.lines)} operations per point (at most {LINES})")
+    if len(writer.lines) > lines:
+        count = len(writer.lines)
+        raise Unsupported(f"a law of {count} operations per point, more than {lines}")
     body = "\n".join(writer.lines)
     functions = sum(body.count(f"{name}(") for name in ("EXP_P", "LOG", "LOG1P", "POW", "TANH"))
     short += "#define ADMAT_CALLS\n" if functions > INLINED else ""

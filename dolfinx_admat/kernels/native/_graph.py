@@ -156,7 +156,7 @@ class Graph:
         """The node of an operation: an existing one, or a new one in the region it belongs to."""
         if operation in _COMMUTATIVE:
             arguments = tuple(sorted(arguments, key=_order))
-        key = (operation, *(_identity(a) for a in arguments))
+        key = (operation, *(identity(a) for a in arguments))
         regions = [a.region for a in arguments if isinstance(a, Node)]
         if all(a.uniform for a in arguments if isinstance(a, Node)):
             home = self.prologue
@@ -375,14 +375,14 @@ def _bool(value: Any) -> bool:
 
 
 def _same(a: Any, b: Any) -> bool:
-    return _identity(a) == _identity(b)
+    return identity(a) == identity(b)
 
 
 def _order(value: Any) -> tuple:
     return (0, str(value)) if known(value) else (1, value.number)
 
 
-def _identity(value: Any) -> Any:
+def identity(value: Any) -> Any:
     """Key of a value: -0.0 and 0.0, True and 1.0 differ; NaN equals itself."""
     return value if isinstance(value, Node) else (type(value).__name__[0], repr(value))
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ._graph import REAL, UNIFORM, Graph, Statement, known
+from ._graph import REAL, UNIFORM, Graph, Statement, identity, known
 from ._lower import Array, rule
 from ._program import Operation
 
-#: Multiplications above which a dense product becomes a loop.
-UNROLLED_PRODUCT = 400
+#: Multiplications above which a dense product becomes a loop: of parameters, all different, so
+#: that written out nothing would be shared; and of anything.
+UNROLLED_WEIGHTS, UNROLLED_PRODUCT = 400, 3000
 
 
 class _UniformArray(Statement):
@@ -102,14 +103,17 @@ class Product(Statement):
 
 
 def _worth_a_loop(a: Array, b: Array) -> bool:
-    """Whether a product is long, and mostly of what is only known at run time."""
+    """Whether a product is long, and written out would neither fold nor share much."""
     terms = a.shape[0] * a.shape[1] * b.shape[1]
-    if terms <= UNROLLED_PRODUCT:
+    uniform = [all(known(v) or v.uniform for v in m.ravel()) for m in (a, b)]
+    if terms <= UNROLLED_WEIGHTS or all(uniform):
         return False
-    if all(known(v) or v.uniform for v in (*a.ravel(), *b.ravel())):
+    filled = [np.mean([not (known(v) and v == 0) for v in m.ravel()]) for m in (a, b)]
+    if filled[0] * filled[1] < 0.9:
         return False
-    filled = [np.array([not (known(v) and v == 0) for v in m.ravel()]).mean() for m in (a, b)]
-    return bool(filled[0] * filled[1] > 0.5)
+    weights = a if uniform[0] else b
+    different = len({identity(v) for v in weights.ravel()}) > weights.size / 2
+    return terms > UNROLLED_PRODUCT or (any(uniform) and different)
 
 
 @rule("dot_general")

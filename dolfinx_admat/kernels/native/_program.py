@@ -92,6 +92,8 @@ class _Flattener:
             known[variable] = value
         for equation in jaxpr.eqns:
             name, params = equation.primitive.name, equation.params
+            if equation.effects:  # jax.debug.print and the like
+                raise Unsupported(f"the JAX operation '{name}', which has side effects")
             inputs = [read(v) for v in equation.invars]
             if name in CALLS:
                 inner, constants_ = _called(params)
