@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ..errors import ConvergenceError
 from . import _compat
+from ._interrupt import Interrupt
 from ._status import UpdateReport
 from ._systems import FastProblem, FFCxProblem
 from .quadrature import QuadratureMaterial
@@ -96,6 +97,7 @@ class MaterialSNES:
         self._known: npt.NDArray[np.float64] | None = None  # residual where we are, with ghosts
         self._solving = False
         self._error: BaseException | None = None
+        self._interrupt = Interrupt(self._comm)
         self.norms: list[float] = []
         self.reports: tuple[UpdateReport, ...] = ()
 
@@ -112,9 +114,10 @@ class MaterialSNES:
         self._dt, self._error, self._evaluated = dt, None, None
         self._solving = True
         try:
-            for attempt in self._attempts(before, dt):
-                if self._newton(*attempt):
-                    break
+            with Interrupt(self._comm) as self._interrupt:
+                for attempt in self._attempts(before, dt):
+                    if self._newton(*attempt):
+                        break
         finally:
             self._solving, self._known = False, None
         if self._error is not None:
@@ -265,6 +268,7 @@ class MaterialSNES:
         _compat.ghost_update(x, PETSc.InsertMode.INSERT, PETSc.ScatterMode.FORWARD)
         dolfinx.fem.petsc.assign(x, self._u)
         try:
+            self._interrupt.check()
             good = self._error is None and self._update_if_moved()
         except BaseException as error:  # PETSc must not see it, not even Ctrl-C
             self._error, good = error, False

@@ -2,5 +2,7 @@
 
 from ._buffers import StatusBuffers as StatusBuffers
 from .batch import BatchKernel as BatchKernel
+from .device import DeviceKernel as DeviceKernel
+from .device import DeviceResult as DeviceResult
 
-__all__ = ["BatchKernel", "StatusBuffers"]
+__all__ = ["BatchKernel", "DeviceKernel", "DeviceResult", "StatusBuffers"]

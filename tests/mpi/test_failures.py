@@ -1,6 +1,7 @@
 """A solve that fails changes nothing and ends alike on all ranks, wherever the failure is."""
 
 import gc
+import signal
 import weakref
 
 from mpi4py import MPI
@@ -189,6 +190,32 @@ def test_interrupt_restores_everything(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         cube.problem.solve()
     monkeypatch.undo()
+    assert_same(before, snapshot(cube))
+    cube.problem.solve()
+
+
+def test_a_signal_during_a_solve_restores_everything(monkeypatch):
+    """A real SIGINT, which in serial is kept until Python may stop."""
+    cube = bodies.Cube()
+    cube.moved.value[2] = 0.01
+    cube.problem.solve()
+    before, handler = snapshot(cube), signal.getsignal(signal.SIGINT)
+    calls = []
+    update = type(cube.material.kernel).update
+
+    def interrupted(self, *args, **options):
+        calls.append(1)
+        result = update(self, *args, **options)
+        if len(calls) == 4:
+            signal.raise_signal(signal.SIGINT)
+        return result
+
+    monkeypatch.setattr(type(cube.material.kernel), "update", interrupted)
+    cube.moved.value[2] = 0.02
+    with pytest.raises(KeyboardInterrupt):
+        cube.problem.solve()
+    monkeypatch.undo()
+    assert signal.getsignal(signal.SIGINT) is handler
     assert_same(before, snapshot(cube))
     cube.problem.solve()
 

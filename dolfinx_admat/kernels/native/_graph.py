@@ -131,6 +131,7 @@ class Graph:
         self.count = 0
         self.lanes: Any = True  # mask of the lanes that matter here
         self.samples: dict[Node, Any] = {}  # plausible values of variables
+        self.products = 0  # multiplications in loops
 
     @contextmanager
     def inside(self, region: Region, lanes: Any = None) -> Iterator[Region]:

@@ -10,11 +10,13 @@ import numpy as np
 
 from ._graph import REAL, UNIFORM, Graph, Statement, identity, known
 from ._lower import Array, rule
-from ._program import Operation
+from ._program import Operation, Unsupported
 
 #: Multiplications above which a dense product becomes a loop: of parameters, all different, so
 #: that written out nothing would be shared; and of anything.
 UNROLLED_WEIGHTS, UNROLLED_PRODUCT = 400, 3000
+#: Multiplications in such loops above which XLA's matrix products are faster.
+MOST = 30_000
 
 
 class _UniformArray(Statement):
@@ -79,6 +81,9 @@ class Product(Statement):
 
     def __init__(self, graph: Graph, left: Array, right: Array) -> None:
         self.shape = (*left.shape, right.shape[1])
+        graph.products += left.size * right.shape[1]
+        if graph.products > MOST:
+            raise Unsupported(f"matrix products of more than {MOST} terms per point")
         self.factors = [_Factor(graph, left, "ik", "A"), _Factor(graph, right, "kj", "B")]
         super().__init__([value for factor in self.factors for value in factor.reads])
         self.name = f"product{graph.count}"
