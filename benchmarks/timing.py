@@ -25,17 +25,12 @@ def interleaved(
 ) -> dict[str, Timing]:
     """A B C A B C ...: every computation until it has used its budget (seconds).
 
-    Short computations are repeated within one measurement, to 2 ms. The clock is the CPU time
-    of this process: pinned to one core, it does not count the work of other processes.
+    All must have run before. Short ones are repeated within one measurement, to 2 ms. The clock
+    is the CPU time of this process: pinned to one core, it does not count the work of others.
     """
-    inner = {}
-    for name, call in calls.items():
-        call()  # warm
-        start = time.perf_counter()
-        call()
-        inner[name] = max(1, int(2e-3 / max(time.perf_counter() - start, 1e-7)))
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     used = dict.fromkeys(calls, 0.0)
+    inner = dict.fromkeys(calls, 1)
     gc.collect()
     gc.disable()
     try:
@@ -49,6 +44,8 @@ def interleaved(
                 spent = clock() - start
                 used[name] += spent
                 seconds[name].append(spent / inner[name])
+                if repetition == 0:
+                    inner[name] = max(1, int(2e-3 / max(spent, 1e-7)))
             if repetition >= least and all(t > budget for t in used.values()):
                 break
     finally:

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 import dolfinx_admat as admat
+from benchmarks import results
+from benchmarks.__main__ import LAWS, owned
 from benchmarks.cases import CASES, Points
 from benchmarks.codes import Failed, cpp, plain
 from benchmarks.kernels import LIMIT, OURS, worst_error
@@ -45,7 +47,9 @@ def test_tangent_is_the_derivative(case):
         assert np.abs(slope - wanted).max() <= 2e-6 * np.abs(wanted).max()
 
 
-@pytest.mark.parametrize("name", ["j2_general", "fefp_j2_random"])
+@pytest.mark.parametrize(
+    "name", ["j2_general", pytest.param("fefp_j2_random", marks=pytest.mark.full)]
+)
 def test_unrolled_tangent_is_the_same(name):
     points, law = CASES[name].draw(8, True), CASES[name].law
     _, _, implicit, _ = updated(BatchKernel(law), points, tangent=True)
@@ -118,6 +122,22 @@ def test_plane_stress_is_the_3d_law_without_stress_zz():
             middle = 0.5 * (low + high)
             low, high = (middle, high) if of(middle)[2] < 0.0 else (low, middle)
         np.testing.assert_allclose(of(low)[[0, 1, 3]], stress[i], rtol=1e-8, atol=1e-6)
+
+
+def test_sections_name_all_laws():
+    assert tuple(CASES) == LAWS
+
+
+def test_sections_replace_their_own_keys(tmp_path):
+    file = tmp_path / "results.json"
+    old = {"kernel.a.9.xla.x": 1.0, "kernel.b.9.xla_gpu.x": 2.0, "kernel.b.9.xla.x": 3.0}
+    results.update(old | {"fe.b.x": 4.0}, lambda key: False, file)
+    results.update({"kernel.b.9.native.x": 5.0}, owned("kernels", ["b"]), file)
+    left = {"kernel.a.9.xla.x", "kernel.b.9.xla_gpu.x", "kernel.b.9.native.x", "fe.b.x"}
+    assert set(results.read(file)) == left
+    results.update({}, owned("gpu", []), file)
+    results.update({}, owned("fe", ["b"]), file)
+    assert set(results.read(file)) == left - {"kernel.b.9.xla_gpu.x"}
 
 
 def test_hand_written_cpp():
