@@ -23,6 +23,8 @@ from ._write import Writer
 #: Lines of C above which compiling takes longer (5 s and more) than users want to wait, and
 #: operations above which the generator does not even try.
 LINES, BUDGET = 12_000, 80_000
+#: What every kernel begins with.
+HEADERS = ("lanes.h", "rows.h", "dense.h")
 #: Uses of exp, log, ... above which they are functions that are called.
 INLINED = 24
 #: Iterations of a scan that are written out.
@@ -365,7 +367,8 @@ def c_source(
     body = "\n".join(writer.lines)
     functions = sum(body.count(f"{name}(") for name in ("EXP_P", "LOG", "LOG1P", "POW", "TANH"))
     short += "#define ADMAT_CALLS\n" if functions > INLINED else ""
-    header = short + resources.files(__package__).joinpath("lanes.h").read_text()
+    folder = resources.files(__package__)
+    header = short + "\n".join(folder.joinpath(name).read_text() for name in HEADERS)
     return f"{header}\n{body}\n"
 
 
