@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import MaterialError
-from ..kernels import BatchKernel, StatusBuffers
+from ..kernels import BatchKernel, StatusBuffers, aligned_zeros
 from ..materials._declare import named_leaves
 from ._history import History
 from ._spaces import QuadratureSpace
@@ -53,7 +53,7 @@ class Tangents:
         """The buffer that updates write; made at the first use."""
         if block not in self.buffers:
             shape = (*self._outputs[block[0]], *self._inputs[block[1]])
-            self.buffers[block] = np.zeros((self._points, *shape))
+            self.buffers[block] = aligned_zeros((self._points, *shape))
         return self.buffers[block]
 
     def function(self, block: Block) -> dolfinx.fem.Function:

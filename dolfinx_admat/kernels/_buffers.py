@@ -10,6 +10,14 @@ from dolfinx_admat.errors import MaterialError
 Floats = npt.NDArray[np.float64]
 
 
+def aligned_zeros(shape: tuple[int, ...]) -> Floats:
+    """Zeros that begin at a cache line, where kernels may write past the caches."""
+    size = int(np.prod(shape))
+    raw = np.zeros(size + 8)
+    first = (-raw.__array_interface__["data"][0] // 8) % 8
+    return raw[first : first + size].reshape(shape)
+
+
 class StatusBuffers(NamedTuple):
     """Per-point status of a batch; see ``LocalResult``.
 

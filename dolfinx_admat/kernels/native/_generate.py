@@ -344,6 +344,10 @@ def c_source(
         sums = [k for k, result in enumerate(results) if result.kind == "sum"]
         for k in sums:
             line(f"v s{k}[{max(1, len(translation.names[k]))}]; memset(s{k}, 0, sizeof s{k});")
+        for k, result in enumerate(results):
+            size = len(translation.names[k])
+            if result.kind == "row" and size >= 16:
+                line(f"const int far{k} = out[{k}] && STREAMS(out[{k}], {size}L, n, rows);")
         with writer.braces("for (long first = 0; first < n; first += W)"):
             line("const int count = n - first < W ? (int)(n - first) : W;")
             per_point = [a for a in arguments if a.per_point]
@@ -354,6 +358,7 @@ def c_source(
                 line(f"v o{k}[{max(1, len(group))}];")
             writer.region(graph.block)
             _store(writer, results, translation.names)
+        line("STREAMED;")
         for k in sums:
             size = len(translation.names[k])
             with writer.braces(f"for (int i = 0; out[{k}] && i < {size}; ++i)"):
@@ -375,7 +380,11 @@ def c_source(
 def _store(writer: Writer, results: list[Result], names: list[list[str]]) -> None:
     for k, result in enumerate(results):
         size = len(names[k])
-        if result.kind in ("row", "point"):
+        if result.kind == "row" and size >= 16:
+            writer.line(f"if (far{k}) STREAM(out[{k}], o{k}, {size}, first, count);")
+            otherwise = f"STORE(out[{k}], o{k}, {size}, first, count, rows)"
+            writer.line(f"else if (out[{k}]) {otherwise};")
+        elif result.kind in ("row", "point"):
             rows = "rows" if result.kind == "row" else "0"
             writer.line(f"if (out[{k}]) STORE(out[{k}], o{k}, {size}, first, count, {rows});")
         elif result.kind == "sum":

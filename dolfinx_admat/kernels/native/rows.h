@@ -91,6 +91,32 @@ static inline __attribute__((always_inline)) void STORE(double *p, const v *x, c
     for (int l = 0; l < count; ++l) p[(rows ? rows[l] : l) * size + c] = t[l];
   }
 }
+/* The same past the caches: rows in order, whole cache lines one after the other. A large result is
+   read much later, and what a normal store would fetch first is never used. `p` is 64-aligned. */
+#if W > 2
+static inline __attribute__((always_inline)) void STREAM(double *p, const v *x, const int size,
+                                                         long first, int count) {
+  double block[size * W] __attribute__((aligned(64)));
+  STORE(block, x, size, 0, count, 0);
+  p += first * size;
+  if (count < W) {
+    memcpy(p, block, count * size * sizeof *p);
+    return;
+  }
+  for (int i = 0; i < size * W; i += W)
+#if W == 8
+    _mm512_stream_pd(p + i, _mm512_load_pd(block + i));
+#else
+    _mm256_stream_pd(p + i, _mm256_load_pd(block + i));
+#endif
+}
+#define STREAMS(p, size, n, rows) (!(rows) && ((size_t)(p)&63) == 0 && (n) * (size) > (1 << 17))
+#define STREAMED _mm_sfence()
+#else
+#define STREAM(p, x, size, first, count) STORE(p, x, size, first, count, 0)
+#define STREAMS(p, size, n, rows) 0
+#define STREAMED
+#endif
 typedef int status_lanes __attribute__((vector_size(4 * W)));
 typedef unsigned char flag_lanes __attribute__((vector_size(W)));
 static inline void STATUS(int *p, v x, int count) {
