@@ -4,7 +4,7 @@ import os
 
 
 def measure(say, only=None):
-    """Microseconds per quadrature point of all pipelines, one core."""
+    """Microseconds and peak memory per quadrature point of all pipelines, one core."""
     from . import fe_pipeline
 
     numbers: dict[str, float] = {}
@@ -12,7 +12,10 @@ def measure(say, only=None):
         if not only or element in only:
             found = fe_pipeline.measure(element, 100_000)
             fe_pipeline.print_table(found, element)
-            numbers |= found
+            peaks = fe_pipeline.memory(element, 100_000)
+            for key, value in peaks.items():
+                say(f"  {key:40s} {value:8.0f} bytes, beside mesh, space and u")
+            numbers |= found | peaks
     return numbers
 
 

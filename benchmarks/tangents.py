@@ -34,14 +34,14 @@ def measure(say, only=None):
                 say(f"  {strategy}: impossible: {str(error).splitlines()[1].strip()}")
                 continue
             run.call()
-            prefix = f"tangent.{name}.{strategy}"
+            prefix = f"tangent.{name.removesuffix('_random')}.{strategy}"
             numbers[f"{prefix}.max_error"] = worst_error(({}, run.results()[1]), ({}, expected[1]))
             numbers[f"{prefix}.bytes_per_point"] = memory
             numbers[f"{prefix}.compile_seconds"] = seconds
             runs[strategy] = run
         timings = interleaved({s: run.call for s, run in runs.items()}, budget=2.0)
         for strategy, timing in timings.items():
-            prefix = f"tangent.{name}.{strategy}"
+            prefix = f"tangent.{name.removesuffix('_random')}.{strategy}"
             numbers[f"{prefix}.points_per_second"] = POINTS / timing.best
             say(
                 f"  {strategy:18s} {POINTS / timing.best / 1e6:8.3f} M/s  error "

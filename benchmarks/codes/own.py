@@ -1,4 +1,4 @@
-"""This package: a ``BatchKernel`` with numpy arrays, or its compiled function on a GPU."""
+"""This package: a ``BatchKernel`` with numpy arrays, a ``DeviceKernel`` with arrays on a GPU."""
 
 import time
 from typing import NamedTuple
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dolfinx_admat import MaterialError
-from dolfinx_admat.kernels import BatchKernel, StatusBuffers
+from dolfinx_admat.kernels import BatchKernel, DeviceKernel, StatusBuffers
 
 from . import Failed, Run, aligned
 
@@ -89,6 +89,28 @@ def prepare_path(law, inputs, dt, tangent, backend):
         return outputs, tangents if tangent else {}
 
     return Run(call, results, n * len(inputs))
+
+
+def prepare_device(law, points, tangent):
+    """A ``DeviceKernel``: inputs, state and results stay on the device between calls."""
+    kernel, last = DeviceKernel(law), []
+    inputs = {name: jnp.asarray(a) for name, a in points.inputs.items()}
+    state = jax.tree.unflatten(
+        jax.tree.structure(law.initial_state()),
+        [jnp.asarray(points.state[name]) for name in sorted(points.state)],
+    )
+
+    def call():
+        last[:] = [jax.block_until_ready(kernel.update(inputs, state, points.dt, tangent=tangent))]
+
+    def results():
+        outputs, _, status, tangents = last[0]
+        if np.asarray(status.code).any():
+            raise Failed(f"{np.count_nonzero(status.code)} points did not converge")
+        flat = {(o, i): np.asarray(t) for o, row in tangents.items() for i, t in row.items()}
+        return {name: np.asarray(a) for name, a in outputs.items()}, flat
+
+    return Run(call, results, points.size)
 
 
 class Compiled(NamedTuple):
