@@ -13,9 +13,9 @@ from dolfinx_admat.kernels import BatchKernel, DeviceKernel, StatusBuffers
 from . import Failed, Run, aligned
 
 
-def compiled(law, with_tangent, backend, **options):
+def compiled(law, with_tangent, backend):
     """A kernel that runs on this backend."""
-    kernel = BatchKernel(law, backend=backend, **options)
+    kernel = BatchKernel(law, backend=backend)
     try:
         got = kernel.prepare("tangent" if with_tangent else "update")
     except MaterialError as error:
@@ -123,10 +123,10 @@ class Compiled(NamedTuple):
 
 def compile_xla(law, points, tangent, strategy=None):
     """The xla backend's function of the whole batch; arguments and results stay on the device."""
-    kernel = compiled(law, tangent, "xla", chunk_size=points.size, tangent=strategy)
+    kernel = DeviceKernel(law, tangent=strategy)
     function = kernel._functions["tangent" if tangent else "update"].batched
     inputs = {name: jnp.asarray(a) for name, a in points.inputs.items()}
-    state = kernel._tree({name: jnp.asarray(a) for name, a in points.state.items()})
+    state = {name: jnp.asarray(a) for name, a in points.state.items()}
     given, last = (kernel._arrays, {}, inputs, state, jnp.asarray(points.dt)), []
     start = time.process_time()
     program = function.lower(*given).compile()
