@@ -25,6 +25,8 @@ from ._write import Writer
 LINES, BUDGET = 12_000, 80_000
 #: What every kernel begins with.
 HEADERS = ("lanes.h", "rows.h", "dense.h")
+#: Lines below which the compiler takes more trouble.
+SHORT = 2_500
 #: Uses of exp, log, ... above which they are functions that are called.
 INLINED = 24
 #: Iterations of a scan that are written out.
@@ -372,6 +374,7 @@ def c_source(
     body = "\n".join(writer.lines)
     functions = sum(body.count(f"{name}(") for name in ("EXP_P", "LOG", "LOG1P", "POW", "TANH"))
     short += "#define ADMAT_CALLS\n" if functions > INLINED else ""
+    short += "#define ADMAT_SHORT\n" if len(writer.lines) < SHORT else ""
     folder = resources.files(__package__)
     header = short + "\n".join(folder.joinpath(name).read_text() for name in HEADERS)
     return f"{header}\n{body}\n"

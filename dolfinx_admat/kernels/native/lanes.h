@@ -3,9 +3,15 @@
    NaN is never hidden: comparisons with NaN are false, MAX and MIN return it. */
 #include <math.h>
 #include <string.h>
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
+/* Short code takes the time to be compiled well: 3 to 8 % faster, for a third more time. */
+#if defined(ADMAT_SHORT) && defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("O3")
+#endif
 
 #if defined(__AVX512F__) && defined(__AVX512DQ__) && !defined(ADMAT_GENERIC)
-#include <immintrin.h>
 #define W 8
 typedef __m512d v;
 typedef __mmask8 m;
@@ -31,7 +37,6 @@ typedef long long vi __attribute__((vector_size(64)));
 #define ROUND(a, how) _mm512_roundscale_pd(a, how)
 #define FMA(a, b, c) _mm512_fmadd_pd(a, b, c)
 #elif defined(__AVX2__) && defined(__FMA__) && !defined(ADMAT_GENERIC)
-#include <immintrin.h>
 #define W 4
 typedef __m256d v;
 typedef __m256d m;
