@@ -78,7 +78,7 @@ def report(prefix, speeds, quantity, numbers, say):
         say(f"  {prefix:32s} {code:12s} {quantity:28s} {speed / 1e6:9.3f} M/s  noise {noise:.2f}")
 
 
-def measure_law(name, numbers, say, budget=3.0, points=POINTS):
+def measure_law(name, numbers, say, budget=2.0, points=POINTS):
     """All codes on one law: stress + tangent, stress alone, and all-elastic points."""
     case, prefix = CASES[name], f"kernel.{name}.{points}"
     codes = OURS | PEERS.get(name, {})
@@ -91,7 +91,7 @@ def measure_law(name, numbers, say, budget=3.0, points=POINTS):
         expected = (outputs, tangents if tangent else {})
         runs = {code: partial(make, case.law, batch, tangent) for code, make in codes.items()}
         good = checked(runs, expected, say)
-        report(prefix, timed(good, budget=budget), quantity, numbers, say)
+        report(prefix, timed(good, budget=budget, least=3), quantity, numbers, say)
 
 
 def measure_scaling(name, numbers, say):
@@ -115,7 +115,7 @@ def measure_scaling(name, numbers, say):
                 runs[f"{points}.{code}"] = run
             except Failed as reason:
                 say(f"    {code}: not timed: {reason}")
-    speeds = timed(runs, budget=6.0, least=3)
+    speeds = timed(runs, budget=4.0, least=2)
     for key, (speed, noise) in speeds.items():
         points, code = key.split(".")
         if int(points) == MANY:
@@ -171,7 +171,7 @@ def measure_published(numbers, say, sizes=(10_000, 100_000)):
                     runs[code] = run
                 except Failed as reason:
                     say(f"    {code}: not timed: {reason}")
-            speeds = timed(runs, budget=6.0, least=1 if large else 3)
+            speeds = timed(runs, budget=4.0, least=1 if large else 2)
             report(f"kernel.fefp_j2.{points}", speeds, quantity, numbers, say)
 
 
