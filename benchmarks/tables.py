@@ -85,8 +85,9 @@ def fe(numbers):
     for element, pipeline in dict.fromkeys(key[:2] for key in found):
         values = [found.get((element, pipeline, stage, unit)) for stage in stages]
         values.append(found.get((element, pipeline, unit)))
+        values.append(found.get((element, pipeline, "bytes_per_point")))
         rows.append([element.replace("_", " "), f"`{pipeline}`", *map(figure, values)])
-    return table(["element", "pipeline", *stages, "total"], rows)
+    return table(["element", "pipeline", *stages, "total", "peak bytes per point"], rows)
 
 
 def others(numbers):

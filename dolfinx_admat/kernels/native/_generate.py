@@ -60,8 +60,6 @@ class Result:
 class _Assign(Statement):
     """The results of a block; in lanes where ``keep`` holds they are there already."""
 
-    always = True
-
     def __init__(self, values: list[Any], names: list[str], keep: Any) -> None:
         super().__init__([*values, keep])
         self.values, self.names, self.keep = values, names, keep
@@ -77,8 +75,6 @@ class _Assign(Statement):
 
 class _Branch(Statement):
     """Code for the lanes where a test holds, and for those where it fails."""
-
-    always = True
 
     def __init__(self, graph: Graph, test: Node) -> None:
         super().__init__([test])
@@ -194,7 +190,7 @@ class _Translation:
         if all(known(r) and r == 0 for r in residual):
             finish(list(start), 0.0, 0.0, 0.0)
             return
-        both = jacobian_program(traced.jaxpr, len(operands), list(traced.avals))
+        both = jacobian_program(traced.jaxpr, list(traced.avals))
         loop = NewtonLoop(graph, list(start), operation.params["options"])
         self.roots.append(loop)
 
@@ -335,7 +331,7 @@ def c_source(
     translation = _Translation(arguments, results)
     graph = translation.graph
     translation.run(program, dict(zip(program.arguments, translation.load(), strict=True)))
-    writer = Writer(translation.roots, graph.block)
+    writer = Writer(translation.roots)
     line = writer.line
     line(
         "void admat_kernel(long n, const double *const *in, double *const *out, const double *p, "

@@ -50,17 +50,10 @@ class Statement:
 
     Attributes:
         reads: Nodes whose values it needs.
-        always: Kept although nobody reads its variables.
     """
-
-    always = False
 
     def __init__(self, reads: list[Any]) -> None:
         self.reads = [r for r in reads if isinstance(r, Node)]
-
-    def regions(self) -> Iterator["Region"]:
-        """Regions inside, in the order of their text."""
-        yield from ()
 
     def write(self, writer: Any) -> None:
         """Emit C."""

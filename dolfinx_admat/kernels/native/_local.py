@@ -5,12 +5,12 @@ per iteration and serve three purposes: the test of the step just taken, the nex
 the last pass, the tangent, whose code stands inside the loop for that reason. Lanes that are
 done keep their unknowns, so their results do not depend on their neighbours.
 
-A block starts in a quick mode: weights of the residual from the first pass, elimination in a fixed
-order. Where a step fails in it, the block repeats the step in a careful mode: fresh weights
-(as in ``implicit``) and pivoting.
+A lane starts in a quick mode: weights of the residual from the first pass, elimination in a fixed
+order. Where a step fails in it, the lane repeats the step with care: fresh weights (as in
+``implicit``) and pivoting.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -23,7 +23,7 @@ from ._program import Program, flatten
 from ._write import number
 
 
-def jacobian_program(jaxpr: Any, arguments: int, avals: list[Any]) -> Program:
+def jacobian_program(jaxpr: Any, avals: list[Any]) -> Program:
     """Residual and Jacobian, (x, operands) -> (n,), (n, n), of an open jaxpr."""
     constants = len(jaxpr.constvars)
 
@@ -56,10 +56,6 @@ class NewtonLoop(Statement):
         self.jacobian: Any = None
         self.dx: list[Any] | None = None  # None: solved by loops
         self.order: list[tuple[int, int]] = []
-
-    def regions(self) -> Iterator[Region]:
-        """Regions inside."""
-        yield from (self.loop, self.post, self.step)
 
     def build(
         self,

@@ -32,12 +32,11 @@ class Writer:
         roots: Statements whose effect is wanted.
     """
 
-    def __init__(self, roots: list[Statement], block: Region) -> None:
+    def __init__(self, roots: list[Statement]) -> None:
         self.lines: list[str] = []
         self.uses: dict[Node, int] = {}
         self._reader: dict[Node, Any] = {}
         self._statements: set[Statement] = set()
-        self._owner = {block: None}
         self._mark(roots)
 
     # -- what is needed -----------------------------------------------------------------------

@@ -27,7 +27,6 @@ typedef long long vi __attribute__((vector_size(64)));
 #define OR(a, b) ((m)((a) | (b)))
 #define NOT(a) ((m) ~(a))
 #define ANY(a) ((a) != 0)
-#define LANE(a, l) (((a) >> (l)) & 1)
 #define SEL(c, a, b) _mm512_mask_blend_pd(c, b, a)
 #define ONLY(c, a) _mm512_maskz_mov_pd(c, a)
 #define SQRT(a) _mm512_sqrt_pd(a)
@@ -52,7 +51,6 @@ typedef long long vi __attribute__((vector_size(32)));
 #define OR(a, b) _mm256_or_pd(a, b)
 #define NOT(a) _mm256_xor_pd(a, ALL)
 #define ANY(a) (_mm256_movemask_pd(a) != 0)
-#define LANE(a, l) ((_mm256_movemask_pd(a) >> (l)) & 1)
 #define SEL(c, a, b) _mm256_blendv_pd(b, a, c)
 #define ONLY(c, a) _mm256_and_pd(c, a)
 #define SQRT(a) _mm256_sqrt_pd(a)
@@ -77,7 +75,6 @@ static inline v BC(double x) { return (v){x, x}; }
 #define OR(a, b) ((a) | (b))
 #define NOT(a) (~(a))
 static inline int ANY(m a) { return (a[0] | a[1]) != 0; }
-#define LANE(a, l) ((a)[l] != 0)
 static inline v SEL(m c, v a, v b) { return (v)((c & (m)a) | (~c & (m)b)); }
 #define ONLY(c, a) ((v)((c) & (m)(a)))
 static inline v SQRT(v a) { return (v){sqrt(a[0]), sqrt(a[1])}; }
