@@ -23,22 +23,26 @@ FLAGS = [
 _library = None
 
 
+def compiler():
+    """Program and arguments of the C++ compiler."""
+    return os.environ.get("CXX", "g++").split()
+
+
 def library():
     global _library
     if _library is None:
         source = Path(__file__).with_name("j2.cpp")
-        compiler = os.environ.get("CXX", "g++").split()
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder, "j2.so")
             try:
                 subprocess.run(
-                    [*compiler, *FLAGS, str(source), "-o", str(target)],
+                    [*compiler(), *FLAGS, str(source), "-o", str(target)],
                     check=True,
                     capture_output=True,
                     text=True,
                 )
             except FileNotFoundError:
-                raise Failed(f"no C++ compiler ({compiler[0]})") from None
+                raise Failed(f"no C++ compiler ({compiler()[0]})") from None
             except subprocess.CalledProcessError as error:
                 raise Failed(f"does not compile: {error.stderr[-300:]}") from None
             _library = ctypes.CDLL(str(target))
