@@ -23,6 +23,19 @@ def facets(domain, axis, value):
     return mesh.locate_entities_boundary(domain, fdim, lambda x: np.isclose(x[axis], value))
 
 
+def halves(domain, as_tags):
+    """Cells with x <= 1/2 and with x >= 1/2 of a unit cube: as arrays, or as (tags, id)."""
+    left = mesh.locate_entities(domain, 3, lambda x: x[0] <= 0.5 + 1e-9)
+    right = mesh.locate_entities(domain, 3, lambda x: x[0] >= 0.5 - 1e-9)
+    if not as_tags:
+        return left, right
+    cells = domain.topology.index_map(3)
+    values = np.full(cells.size_local + cells.num_ghosts, 2, dtype=np.int32)
+    values[left] = 1
+    tags = mesh.meshtags(domain, 3, np.arange(len(values), dtype=np.int32), values)
+    return (tags, 1), (tags, 2)
+
+
 def everything_on_rank_zero(comm, nparts, cell_types, cells):
     """A mesh partitioner that leaves all other ranks without cells."""
     from dolfinx.graph import adjacencylist

@@ -25,18 +25,24 @@ def compiled(law, with_tangent, backend):
     return kernel
 
 
-def prepare(law, points, tangent, backend):
-    """One update of all points by a ``BatchKernel``."""
-    kernel = compiled(law, tangent, backend)
-    n = points.size
+def buffers(law, n):
+    """Outputs by name and tangents by (output, input) of n points."""
     outputs = {name: aligned((n, *shape)) for name, shape in law.outputs.items()}
-    new_state = {name: aligned(array.shape) for name, array in points.state.items()}
-    status = StatusBuffers.allocate(n)
     tangents = {
         (o, i): aligned((n, *left, *right))
         for o, left in law.outputs.items()
         for i, right in law.inputs.items()
     }
+    return outputs, tangents
+
+
+def prepare(law, points, tangent, backend):
+    """One update of all points by a ``BatchKernel``."""
+    kernel = compiled(law, tangent, backend)
+    n = points.size
+    outputs, tangents = buffers(law, n)
+    new_state = {name: aligned(array.shape) for name, array in points.state.items()}
+    status = StatusBuffers.allocate(n)
 
     def call():
         kernel.update(
@@ -61,15 +67,10 @@ def prepare_path(law, inputs, dt, tangent, backend):
     """All steps of a path from the virgin state; ``inputs`` is a list of dicts, one per step."""
     kernel = compiled(law, tangent, backend)
     n = len(next(iter(inputs[0].values())))
-    outputs = {name: aligned((n, *shape)) for name, shape in law.outputs.items()}
+    outputs, tangents = buffers(law, n)
     virgin = kernel.initial_state(n)
     states = [{name: aligned(a.shape) for name, a in virgin.items()} for _ in range(2)]
     status = StatusBuffers.allocate(n)
-    tangents = {
-        (o, i): aligned((n, *left, *right))
-        for o, left in law.outputs.items()
-        for i, right in law.inputs.items()
-    }
     failures = [0]
 
     def call():
@@ -91,6 +92,15 @@ def prepare_path(law, inputs, dt, tangent, backend):
     return Run(call, results, n * len(inputs))
 
 
+def fetched(result):
+    """Outputs and tangents of JAX arrays as numpy arrays, as other codes give them."""
+    outputs, _, status, tangents = result
+    if np.asarray(status.code).any():
+        raise Failed(f"{np.count_nonzero(status.code)} points did not converge")
+    flat = {(o, i): np.asarray(t) for o, row in tangents.items() for i, t in row.items()}
+    return {name: np.asarray(a) for name, a in outputs.items()}, flat
+
+
 def prepare_device(law, points, tangent):
     """A ``DeviceKernel``: inputs, state and results stay on the device between calls."""
     kernel, last = DeviceKernel(law), []
@@ -103,14 +113,7 @@ def prepare_device(law, points, tangent):
     def call():
         last[:] = [jax.block_until_ready(kernel.update(inputs, state, points.dt, tangent=tangent))]
 
-    def results():
-        outputs, _, status, tangents = last[0]
-        if np.asarray(status.code).any():
-            raise Failed(f"{np.count_nonzero(status.code)} points did not converge")
-        flat = {(o, i): np.asarray(t) for o, row in tangents.items() for i, t in row.items()}
-        return {name: np.asarray(a) for name, a in outputs.items()}, flat
-
-    return Run(call, results, points.size)
+    return Run(call, lambda: fetched(*last), points.size)
 
 
 class Compiled(NamedTuple):
@@ -135,12 +138,5 @@ def compile_xla(law, points, tangent, strategy=None):
     def call():
         last[:] = [jax.block_until_ready(program(*given))]
 
-    def results():
-        outputs, _, status, tangents = last[0]
-        if np.asarray(status.code).any():
-            raise Failed(f"{np.count_nonzero(status.code)} points did not converge")
-        flat = {(o, i): np.asarray(t) for o, row in tangents.items() for i, t in row.items()}
-        return {name: np.asarray(a) for name, a in outputs.items()}, flat
-
     memory = program.memory_analysis().temp_size_in_bytes / points.size
-    return Compiled(Run(call, results, points.size), seconds, memory)
+    return Compiled(Run(call, lambda: fetched(*last), points.size), seconds, memory)

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Hashable
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,6 @@ from ._point import PointFunctions
 from ._xla import XlaFunction
 from .native import NativeFunction, Unsupported
 
-Backend = Literal["auto", "native", "xla"]
 BACKENDS = ("auto", "native", "xla")
 
 _log = logging.getLogger("dolfinx_admat")

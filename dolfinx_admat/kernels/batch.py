@@ -305,24 +305,9 @@ class BatchKernel:
         ):
             check(what, given, shapes, points, all_of_them=complete)
         of_points = {n: bar for n, bar in wanted.items() if n in self._names}
-        check_arrays(
-            type(law).__name__,
-            "parameter_bars",
-            of_points,
-            self._parameter_shapes,
-            points,
-            all_of_them=False,
-        )
+        check("parameter_bars", of_points, self._parameter_shapes, points, all_of_them=False)
         sums = {n: bar for n, bar in wanted.items() if n not in self._names}
-        check_arrays(
-            type(law).__name__,
-            "parameter_bars",
-            sums,
-            shared,
-            None,
-            all_of_them=False,
-            points_first=False,
-        )
+        check("parameter_bars", sums, shared, None, all_of_them=False, points_first=False)
         reports = check_status(type(law).__name__, status, points)
         function = self._functions["pullback"]
         order = sorted(law.inputs)

@@ -311,14 +311,7 @@ def test_several_materials_on_parts_of_the_mesh(as_tags):
     """Two laws side by side, the first one also on cells where nothing else is."""
     domain = mesh.create_unit_cube(COMM, 4, 2, 2)
     V = fem.functionspace(domain, ("P", 2, (3,)))
-    left = mesh.locate_entities(domain, 3, lambda x: x[0] <= 0.5 + 1e-9)
-    right = mesh.locate_entities(domain, 3, lambda x: x[0] >= 0.5 - 1e-9)
-    if as_tags:
-        count = domain.topology.index_map(3).size_local + domain.topology.index_map(3).num_ghosts
-        values = np.full(count, 2, dtype=np.int32)
-        values[left] = 1
-        tags = mesh.meshtags(domain, 3, np.arange(count, dtype=np.int32), values)
-        left, right = (tags, 1), (tags, 2)
+    left, right = bodies.halves(domain, as_tags)
     u, v, soft, F = small_strain(V, admat.LinearElastic(1.0, 0.2), cells=left)
     stiff = QuadratureMaterial(domain, bodies.voce(), {"strain": strain(u)}, degree=3, cells=right)
     F += ufl.inner(stiff["stress"], strain(v)) * stiff.dx

@@ -145,14 +145,7 @@ def two_regions(as_tags):
     domain = mesh.create_unit_cube(MPI.COMM_WORLD, 4, 2, 2)
     V = fem.functionspace(domain, ("P", 1, (3,)))
     u, v = fem.Function(V), ufl.TestFunction(V)
-    left = mesh.locate_entities(domain, 3, lambda x: x[0] <= 0.5 + 1e-9)
-    right = mesh.locate_entities(domain, 3, lambda x: x[0] >= 0.5 - 1e-9)
-    if as_tags:
-        owned = domain.topology.index_map(3).size_local + domain.topology.index_map(3).num_ghosts
-        values = np.full(owned, 2, dtype=np.int32)
-        values[left] = 1
-        tags = mesh.meshtags(domain, 3, np.arange(owned, dtype=np.int32), values)
-        left, right = (tags, 1), (tags, 2)
+    left, right = bodies.halves(domain, as_tags)
     soft, stiff = admat.LinearElastic(1.0, 0.0), admat.LinearElastic(3.0, 0.0)
     laws = [
         QuadratureMaterial(domain, law, {"strain": strain(u)}, degree=1, cells=cells)

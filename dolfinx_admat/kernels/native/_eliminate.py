@@ -232,8 +232,6 @@ def solve_dense(graph: Graph, matrix: Any, rhs: Any) -> Any:
         result[:, k] = factor.solve(graph, list(rhs[:, k]), transposed=transposed)
     if all(known(value) for value in (*matrix.ravel(), *result.ravel())):
         return result
-    if all(known(value) or value.uniform for value in matrix.ravel()) and all(
-        known(matrix[i, j]) and matrix[i, j] == (i == j) for i in range(n) for j in range(n)
-    ):
-        return result  # the identity
+    if all(known(matrix[i, j]) and matrix[i, j] == (i == j) for i, j in np.ndindex(n, n)):
+        return result
     return DenseSolve(graph, matrix, rhs, result, []).result

@@ -15,7 +15,7 @@ from . import _arrays, _product  # noqa: F401  (they register their rules)
 from ._eliminate import pivot_order, shape_key, solve_dense
 from ._graph import REAL, UNIFORM, Graph, Node, Region, Statement, known
 from ._local import NewtonLoop, jacobian_program
-from ._lower import Array, apply, constant, each
+from ._lower import Array, apply, as_array, constant, each
 from ._program import Operation, Program, Unsupported
 from ._sample import evaluate, jacobian_samples
 from ._write import Writer
@@ -173,9 +173,7 @@ class _Translation:
         start, *operands = inputs
 
         def finish(x: list[Any], code: Any, iterations: Any, scaled: Any) -> None:
-            unknowns = np.empty(len(x), object)
-            unknowns[:] = x
-            outputs = [unknowns, *(_scalar(v) for v in (code, iterations, scaled))]
+            outputs = [_vector(x), *(as_array(v) for v in (code, iterations, scaled))]
             self.run(
                 program, {**values, **dict(zip(operation.outputs, outputs, strict=True))},
                 k + 1, keep,
@@ -195,9 +193,7 @@ class _Translation:
         self.roots.append(loop)
 
         def evaluated(x: list[Any]) -> tuple[Array, Array]:
-            unknowns = np.empty(len(x), object)
-            unknowns[:] = x
-            r, jacobian = self._call(both, [unknowns, *operands])
+            r, jacobian = self._call(both, [_vector(x), *operands])
             return r, jacobian
 
         def order(r: Array, jacobian: Array) -> tuple[list, int]:
@@ -298,7 +294,7 @@ class _Translation:
         steps: list[list[Array]] = []
         order = range(length - 1, -1, -1) if p["reverse"] else range(length)
         for k in order:
-            rows = [np.asarray(_item(a, k), object) for a in stacked]
+            rows = [as_array(a[k]) for a in stacked]
             out = self._call(p["jaxpr"], [*fixed, *state, *rows])
             state = out[:carry]
             steps.append(out[carry:])
@@ -309,14 +305,9 @@ class _Translation:
         return [*state, *(np.stack(column) for column in zip(*steps, strict=True))]
 
 
-def _item(array: Array, k: int) -> Array:
-    row = array[k]
-    return row if isinstance(row, np.ndarray) else _scalar(row)
-
-
-def _scalar(value: Any) -> Array:
-    result = np.empty((), object)
-    result[()] = value
+def _vector(values: list[Any]) -> Array:
+    result = np.empty(len(values), object)
+    result[:] = values
     return result
 
 

@@ -67,6 +67,7 @@ def apply(graph: Graph, operation: Operation, inputs: list[Array]) -> list[Array
 
 
 def as_array(value: Any) -> Array:
+    """The array itself, or a single value as an array of shape ()."""
     if isinstance(value, np.ndarray):
         return value
     result = np.empty((), object)
