@@ -17,6 +17,7 @@ from dolfinx_admat.implicit import Strategy
 from dolfinx_admat.implicit._newton import STRATEGIES
 from dolfinx_admat.materials import Material
 from dolfinx_admat.materials._declare import as_numbers, named_leaves, require_float64
+from dolfinx_admat.materials.parameters import check_parameters
 
 from ._buffers import Floats, StatusBuffers, check_arrays, check_status
 from ._select import Functions
@@ -31,11 +32,7 @@ def _checked_values(material: Material) -> Material:
     pairs = zip(jax.tree.leaves(converted), jax.tree.leaves(material), strict=True)
     if any(new is not old for new, old in pairs):
         material = converted
-    for name, leaf in named_leaves(material).items():
-        if isinstance(leaf, jax.Array) and bool(jnp.any(jnp.isnan(leaf))):
-            raise MaterialError(
-                f"{type(material).__name__}: parameter '{name}' is NaN; give a finite number"
-            )
+    check_parameters(material)
     return material
 
 

@@ -13,13 +13,14 @@ from .base import ImplicitFiniteStrain as ImplicitFiniteStrain
 from .base import ImplicitLaw as ImplicitLaw
 from .base import ImplicitSmallStrain as ImplicitSmallStrain
 from .base import Material as Material
-from .base import Parameters as Parameters
 from .base import Step as Step
 from .elasticity import IsotropicElasticity as IsotropicElasticity
 from .elasticity import LinearElastic as LinearElastic
 from .hardening import LinearHardening as LinearHardening
 from .hardening import VoceHardening as VoceHardening
 from .hyperelasticity import NeoHookean as NeoHookean
+from .parameters import Parameters as Parameters
+from .parameters import parameter as parameter
 from .plasticity import J2Plasticity as J2Plasticity
 from .plasticity import J2PlasticityGeneral as J2PlasticityGeneral
 from .point import PointResult as PointResult
@@ -52,4 +53,5 @@ __all__ = [
     "Step",
     "VoceHardening",
     "evaluate_point",
+    "parameter",
 ]

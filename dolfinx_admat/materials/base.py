@@ -17,41 +17,28 @@ import numpy as np
 from dolfinx_admat.errors import MaterialError
 from dolfinx_admat.implicit import LocalNewton, LocalResult, LocalStatus, Strategy, solve
 
-from ._declare import (
-    SYMMETRIC,
-    TENSOR,
-    Shape,
-    as_parameter,
-    check_outputs,
-    check_state,
-    named_leaves,
-)
+from ._declare import SYMMETRIC, TENSOR, Shape, as_numbers, check_outputs, check_state
 from ._mistakes import explained, where_defined
+from .parameters import Parameters
 
 
-class Parameters(eqx.Module):
-    """A group of parameters with behaviour, e.g. a hardening law; part of a material.
+def _copied(tree: Any) -> Any:
+    """Fresh containers, so that a law that writes into its state dict spoils nobody's data."""
+    return jax.tree.map(lambda leaf: leaf, tree)
 
-    Fields that are numbers, arrays or lists of numbers become float64 arrays; so do those inside
-    other containers. Fields declared with ``equinox.field(static=True)`` stay as they are.
 
-    Raises:
-        MaterialError: A parameter is NaN.
+class Step(NamedTuple):
+    """Default of ``ImplicitLaw.prepare``: what is known before the local solve.
+
+    Attributes:
+        given: The input (small and finite strain) or the dict of inputs, at t_{n+1}.
+        state: State at t_n.
+        dt: Step.
     """
 
-    def __check_init__(self) -> None:
-        # Equinox freezes the instance before this hook; it runs for every subclass, also for
-        # those with an __init__ of their own, which is why the conversion lives here.
-        for field in dataclasses.fields(self):
-            name = field.name
-            if not field.metadata.get("static", False) and hasattr(self, name):
-                object.__setattr__(self, name, as_parameter(getattr(self, name)))
-        for name, leaf in named_leaves(self).items():
-            known = isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer)
-            if known and bool(np.any(np.isnan(np.asarray(leaf)))):
-                raise MaterialError(
-                    f"{type(self).__name__}: parameter '{name}' is NaN; give a finite number"
-                )
+    given: Any
+    state: Any
+    dt: jax.Array
 
 
 class Material(Parameters):
@@ -62,6 +49,10 @@ class Material(Parameters):
         outputs: Declared outputs, name to shape.
         rate_dependent: The law reads ``dt``; solving without one is then an error.
         symmetric_tangent: d(output)/d(input) is symmetric, so that CG may be used.
+        isotropic: The law, also with the state that it reaches, has no directions of its own.
+            Then the plane-stress reduction has one unknown instead of three.
+        linear_when_elastic: Outputs are affine in the inputs where ``elastic`` holds (everywhere
+            for a law in closed form). Then a reduction skips the solve at elastic points as well.
         state_kinds: What state variables are outside the law, where it matters: six components
             are a symmetric tensor (Mandel) unless declared otherwise here, e.g.
             ``{"slip": Shape((6,), "slips")}``.
@@ -71,6 +62,8 @@ class Material(Parameters):
     outputs: ClassVar[dict[str, tuple[int, ...]]]
     rate_dependent: ClassVar[bool] = False
     symmetric_tangent: ClassVar[bool] = False
+    isotropic: ClassVar[bool] = False
+    linear_when_elastic: ClassVar[bool] = False
     state_kinds: ClassVar[dict[str, Shape]] = {}
     _to_write: ClassVar[tuple[str, ...]] = ()
 
@@ -114,6 +107,24 @@ class Material(Parameters):
         """State of a virgin point: a pytree (usually a dict) of numbers and arrays."""
         return {}
 
+    def free_energy(self, inputs: Any, state: Any) -> jax.Array:
+        """Free energy per (reference) volume; (), units of stress. Optional.
+
+        Args:
+            inputs: As the law's other methods get them, at the time of ``state``.
+            state: State.
+
+        With it, ``WithEnergies`` gives stored and dissipated energy, and ``audit`` checks that
+        the dissipation is not negative.
+        """
+        raise NotImplementedError
+
+    @property
+    def has_free_energy(self) -> bool:
+        """Whether the law declares a free energy."""
+        return type(self).free_energy is not Material.free_energy
+
+    @final
     def integrate(
         self,
         inputs: dict[str, jax.Array],
@@ -135,7 +146,63 @@ class Material(Parameters):
         Raises:
             MaterialError: A mistake in the law's code, with its file and line (trace time).
         """
+        prepared = self._prepare(inputs, state, dt)
+        x = self._guess(prepared)
+        if jax.tree.leaves(x):
+            options = self._solver
+            if tangent is not None:
+                options = dataclasses.replace(options, tangent=tangent)
+
+            def equations(x: Any, args: tuple[Any, Any]) -> Any:
+                law, prepared = args
+                return law._residual(x, prepared)
+
+            elastic = self._elastic(prepared)
+            with explained(self, "residual"):
+                x, result = solve(equations, x, (self, prepared), elastic=elastic, options=options)
+        else:
+            result = LocalResult.explicit()
+        outputs, new_state = self._finish(x, prepared)
+        meant = self._admissible(outputs, new_state, prepared) & self._inputs_admissible(inputs)
+        result = result.downgraded(~meant, LocalStatus.INADMISSIBLE)
+        leaves = jax.tree.leaves((outputs, new_state))
+        finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
+        return outputs, new_state, result.downgraded(~finite, LocalStatus.NOT_FINITE)
+
+    # Any law as equations for unknowns x, which is what wrappers build on. A law in closed form
+    # has no unknowns. Inputs and outputs are dicts; the user's methods are checked.
+
+    @property
+    def _solver(self) -> LocalNewton:
+        return LocalNewton()
+
+    def _prepare(self, inputs: dict[str, jax.Array], state: Any, dt: jax.Array) -> Any:
+        return Step(inputs, state, dt)
+
+    def _guess(self, prepared: Any) -> Any:
+        return {}
+
+    def _elastic(self, prepared: Any) -> Any:
+        return None
+
+    def _residual(self, x: Any, prepared: Any) -> Any:
+        return {}
+
+    def _finish(self, x: Any, prepared: Any) -> tuple[dict[str, jax.Array], Any]:
         raise NotImplementedError
+
+    def _admissible(self, outputs: dict[str, jax.Array], state: Any, prepared: Any) -> jax.Array:
+        return jnp.asarray(True)
+
+    def _inputs_admissible(self, inputs: dict[str, jax.Array]) -> jax.Array:
+        F = inputs.get("deformation_gradient")
+        if F is None or jnp.shape(F) != (3, 3):
+            return jnp.asarray(True)
+        return jnp.linalg.det(F) > 0
+
+    def _free_energy(self, inputs: dict[str, jax.Array], state: Any) -> jax.Array:
+        with explained(self, "free_energy"):
+            return jnp.asarray(self.free_energy(self._given(inputs), _copied(state)))
 
     @property
     def _bare(self) -> bool:
@@ -146,7 +213,7 @@ class Material(Parameters):
     def _given(self, inputs: dict[str, jax.Array]) -> Any:
         return inputs[next(iter(self.inputs))] if self._bare else dict(inputs)
 
-    def _returned(self, method: str, value: Any, state: Any) -> tuple[dict, Any]:
+    def _returned(self, method: str, value: Any) -> tuple[dict, Any]:
         """Check and normalise what the user's ``method`` returned."""
         law, where = type(self).__name__, where_defined(self, method)
         if not (isinstance(value, tuple) and len(value) == 2):
@@ -163,23 +230,8 @@ class Material(Parameters):
             outputs = {next(iter(self.outputs)): outputs}
         return (
             check_outputs(law, where, outputs, self.outputs),
-            check_state(law, where, new_state, state),
+            check_state(law, where, new_state, as_numbers(self.initial_state())),
         )
-
-
-def _copied(tree: Any) -> Any:
-    """Fresh containers, so that a law that writes into its state dict spoils nobody's data."""
-    return jax.tree.map(lambda leaf: leaf, tree)
-
-
-def _checked(inputs: dict, outputs: Any, state: Any, result: LocalResult) -> LocalResult:
-    """Downgrade the result where the input is inadmissible or a returned number not finite."""
-    if "deformation_gradient" in inputs:
-        inverted = jnp.linalg.det(inputs["deformation_gradient"]) <= 0
-        result = result.downgraded(inverted, LocalStatus.INADMISSIBLE)
-    leaves = jax.tree.leaves((outputs, state))
-    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
-    return result.downgraded(~finite, LocalStatus.NOT_FINITE)
 
 
 class ExplicitLaw(Material):
@@ -191,33 +243,10 @@ class ExplicitLaw(Material):
         """Return ``(outputs, state)`` at t_{n+1}; both dicts as declared."""
         raise NotImplementedError
 
-    @final
-    def integrate(
-        self,
-        inputs: dict[str, jax.Array],
-        state: Any,
-        dt: jax.Array,
-        tangent: Strategy | None = None,
-    ) -> tuple[dict[str, jax.Array], Any, LocalResult]:
-        """See ``Material.integrate``."""
+    def _finish(self, x: Any, prepared: Any) -> tuple[dict[str, jax.Array], Any]:
         with explained(self, "update"):
-            value = self.update(self._given(inputs), _copied(state), dt)
-            outputs, new_state = self._returned("update", value, state)
-        return outputs, new_state, _checked(inputs, outputs, new_state, LocalResult.explicit())
-
-
-class Step(NamedTuple):
-    """Default of ``ImplicitLaw.prepare``: what is known before the local solve.
-
-    Attributes:
-        given: The input (small and finite strain) or the dict of inputs, at t_{n+1}.
-        state: State at t_n.
-        dt: Step.
-    """
-
-    given: Any
-    state: Any
-    dt: jax.Array
+            value = self.update(self._given(prepared.given), _copied(prepared.state), prepared.dt)
+            return self._returned("update", value)
 
 
 class ImplicitLaw(Material):
@@ -262,37 +291,33 @@ class ImplicitLaw(Material):
         """
         return True
 
-    @final
-    def integrate(
-        self,
-        inputs: dict[str, jax.Array],
-        state: Any,
-        dt: jax.Array,
-        tangent: Strategy | None = None,
-    ) -> tuple[dict[str, jax.Array], Any, LocalResult]:
-        """See ``Material.integrate``."""
+    @property
+    def _solver(self) -> LocalNewton:
+        return self.solver
+
+    def _prepare(self, inputs: dict[str, jax.Array], state: Any, dt: jax.Array) -> Any:
         with explained(self, "prepare"):
-            prepared = self.prepare(self._given(inputs), _copied(state), dt)
+            return self.prepare(self._given(inputs), _copied(state), dt)
+
+    def _guess(self, prepared: Any) -> Any:
         with explained(self, "guess"):
-            guess = self.guess(_copied(prepared))
+            return self.guess(_copied(prepared))
+
+    def _elastic(self, prepared: Any) -> Any:
         with explained(self, "elastic"):
-            elastic = self.elastic(_copied(prepared))
-        options = self.solver
-        if tangent is not None:
-            options = dataclasses.replace(options, tangent=tangent)
+            return self.elastic(_copied(prepared))
 
-        def equations(x: Any, args: tuple[Any, Any]) -> Any:
-            law, prepared = args
-            return law.residual(x, _copied(prepared))
-
+    def _residual(self, x: Any, prepared: Any) -> Any:
         with explained(self, "residual"):
-            x, result = solve(equations, guess, (self, prepared), elastic=elastic, options=options)
+            return self.residual(x, _copied(prepared))
+
+    def _finish(self, x: Any, prepared: Any) -> tuple[dict[str, jax.Array], Any]:
         with explained(self, "finish"):
-            outputs, new_state = self._returned("finish", self.finish(x, prepared), state)
+            return self._returned("finish", self.finish(x, prepared))
+
+    def _admissible(self, outputs: dict[str, jax.Array], state: Any, prepared: Any) -> jax.Array:
         with explained(self, "admissible"):
-            meant = self.admissible(outputs, new_state, prepared)
-        result = result.downgraded(~jnp.asarray(meant), LocalStatus.INADMISSIBLE)
-        return outputs, new_state, _checked(inputs, outputs, new_state, result)
+            return jnp.asarray(self.admissible(outputs, state, prepared))
 
 
 class _SmallStrain(eqx.Module):
@@ -339,20 +364,14 @@ class Hyperelastic(_FiniteStrain, Material):
         """Stored energy; deformation gradient (3, 3) -> ()."""
         raise NotImplementedError
 
-    @final
-    def integrate(
-        self,
-        inputs: dict[str, jax.Array],
-        state: Any,
-        dt: jax.Array,
-        tangent: Strategy | None = None,
-    ) -> tuple[dict[str, jax.Array], Any, LocalResult]:
-        """See ``Material.integrate``."""
-        F = inputs["deformation_gradient"]
+    def free_energy(self, deformation_gradient: jax.Array, state: Any) -> jax.Array:
+        """The stored energy."""
+        return self.energy(deformation_gradient)
+
+    def _finish(self, x: Any, prepared: Any) -> tuple[dict[str, jax.Array], Any]:
         with explained(self, "energy"):
-            stress = jax.grad(self.energy)(F)
-            outputs, state = self._returned("energy", (stress, state), state)
-        return outputs, state, _checked(inputs, outputs, state, LocalResult.explicit())
+            stress = jax.grad(self.energy)(prepared.given["deformation_gradient"])
+            return self._returned("energy", (stress, prepared.state))
 
 
 #: Methods that stand here for their documentation only; a law must write its own.

@@ -5,7 +5,8 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from .base import ExplicitSmallStrain, Parameters
+from .base import ExplicitSmallStrain
+from .parameters import Parameters, parameter
 
 
 class IsotropicElasticity(Parameters):
@@ -16,8 +17,8 @@ class IsotropicElasticity(Parameters):
         nu: Poisson's ratio (-1 < nu < 0.5).
     """
 
-    E: jax.Array | float
-    nu: jax.Array | float
+    E: jax.Array | float = parameter(above=0.0)
+    nu: jax.Array | float = parameter(above=-1.0, below=0.5)
 
     @property
     def mu(self) -> jax.Array | float:
@@ -48,9 +49,11 @@ class LinearElastic(ExplicitSmallStrain):
         nu: Poisson's ratio (-1 < nu < 0.5).
     """
 
-    E: jax.Array | float
-    nu: jax.Array | float
+    E: jax.Array | float = parameter(above=0.0)
+    nu: jax.Array | float = parameter(above=-1.0, below=0.5)
     symmetric_tangent: ClassVar[bool] = True
+    isotropic: ClassVar[bool] = True
+    linear_when_elastic: ClassVar[bool] = True
 
     def update(self, strain: jax.Array, state: Any, dt: jax.Array) -> tuple[jax.Array, Any]:
         """Strain (6,) -> stress (6,); no state."""

@@ -6,7 +6,7 @@ A hardening law is any ``Parameters`` that maps p () to the yield stress (); sub
 import jax
 import jax.numpy as jnp
 
-from .base import Parameters
+from .parameters import Parameters, parameter
 
 
 class LinearHardening(Parameters):
@@ -17,7 +17,7 @@ class LinearHardening(Parameters):
         H: Hardening modulus, units of stress; 0 is perfect plasticity.
     """
 
-    sigma_y: jax.Array | float
+    sigma_y: jax.Array | float = parameter(above=0.0)
     H: jax.Array | float = 0.0
 
     def __call__(self, equivalent_plastic_strain: jax.Array) -> jax.Array:
@@ -38,9 +38,9 @@ class VoceHardening(Parameters):
     J. Inst. Metals 74 (1948).
     """
 
-    sigma_y: jax.Array | float
+    sigma_y: jax.Array | float = parameter(above=0.0)
     Q: jax.Array | float
-    b: jax.Array | float
+    b: jax.Array | float = parameter(at_least=0.0)
     H: jax.Array | float = 0.0
 
     def __call__(self, equivalent_plastic_strain: jax.Array) -> jax.Array:

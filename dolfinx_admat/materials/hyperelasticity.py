@@ -1,10 +1,13 @@
 """Hyperelastic laws, given by their stored energy per reference volume."""
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 
 from .base import Hyperelastic
 from .elasticity import IsotropicElasticity
+from .parameters import parameter
 
 
 class NeoHookean(Hyperelastic):
@@ -19,8 +22,9 @@ class NeoHookean(Hyperelastic):
     volumetric function is that of reference case ST-S08.
     """
 
-    E: jax.Array | float
-    nu: jax.Array | float
+    E: jax.Array | float = parameter(above=0.0)
+    nu: jax.Array | float = parameter(above=-1.0, below=0.5)
+    isotropic: ClassVar[bool] = True
 
     def energy(self, deformation_gradient: jax.Array) -> jax.Array:
         """Deformation gradient (3, 3) -> stored energy ()."""

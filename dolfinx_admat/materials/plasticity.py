@@ -19,6 +19,7 @@ from dolfinx_admat.tensors import deviator, equivalent_stress
 
 from .base import ImplicitSmallStrain
 from .elasticity import IsotropicElasticity
+from .parameters import parameter
 
 
 class Trial(NamedTuple):
@@ -55,9 +56,11 @@ def flow_direction(stress: jax.Array, equivalent: jax.Array) -> jax.Array:
 class _J2(ImplicitSmallStrain):
     """What all laws with a von Mises yield function and isotropic hardening share."""
 
-    E: jax.Array | float
-    nu: jax.Array | float
+    E: jax.Array | float = parameter(above=0.0)
+    nu: jax.Array | float = parameter(above=-1.0, below=0.5)
     hardening: Callable[[jax.Array], jax.Array]
+    isotropic: ClassVar[bool] = True
+    linear_when_elastic: ClassVar[bool] = True
 
     @property
     def elasticity(self) -> IsotropicElasticity:

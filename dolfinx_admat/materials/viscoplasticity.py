@@ -5,6 +5,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
+from .parameters import parameter
 from .plasticity import Trial, _RadialReturn
 
 
@@ -21,8 +22,8 @@ class PerzynaViscoplasticity(_RadialReturn):
     Source: P. Perzyna, Fundamental problems in viscoplasticity, Adv. Appl. Mech. 9 (1966).
     """
 
-    K: jax.Array | float
-    n: jax.Array | float
+    K: jax.Array | float = parameter(above=0.0)
+    n: jax.Array | float = parameter(at_least=1.0)
     rate_dependent: ClassVar[bool] = True
     symmetric_tangent: ClassVar[bool] = True
 

@@ -1,0 +1,144 @@
+"""Parameters of a law: numbers with an admissible range, checked when the law is made."""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from dolfinx_admat.errors import MaterialError
+
+from ._declare import as_parameter, named_leaves
+
+_RANGE = "admissible range"
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """Admissible values of a parameter; ends that are not closed do not belong to it."""
+
+    lower: float = -math.inf
+    upper: float = math.inf
+    closed_below: bool = False
+    closed_above: bool = False
+
+    def contains(self, values: Any) -> np.ndarray:
+        """Where values are finite and in the range."""
+        v = np.asarray(values)
+        above = v >= self.lower if self.closed_below else v > self.lower
+        below = v <= self.upper if self.closed_above else v < self.upper
+        return np.isfinite(v) & above & below
+
+    def __str__(self) -> str:
+        """The range as an inequality, e.g. ``-1 < value < 0.5``."""
+        left = (
+            f"{self.lower:g} {'<=' if self.closed_below else '<'} " if self.lower > -1e300 else ""
+        )
+        right = (
+            f" {'<=' if self.closed_above else '<'} {self.upper:g}" if self.upper < 1e300 else ""
+        )
+        return f"{left}value{right}" if left or right else "a finite number"
+
+
+if TYPE_CHECKING:  # so that a type checker takes it for what it is, a field
+    from equinox import field as parameter
+else:
+
+    def parameter(
+        *,
+        above: float | None = None,
+        below: float | None = None,
+        at_least: float | None = None,
+        at_most: float | None = None,
+        **field: Any,
+    ) -> Any:
+        """A field of a law or of a part of it, with the range of its values.
+
+        ``E: float = parameter(above=0)``. A value outside is refused when the law is made, or given
+        to a kernel. Values under JAX's transformations are not known and not checked.
+
+        Args:
+            above: The values are larger.
+            below: The values are smaller.
+            at_least: The values are not smaller.
+            at_most: The values are not larger.
+            field: Arguments of ``equinox.field``, e.g. ``default=0.0``.
+        """
+        limits = Range(
+            next((v for v in (above, at_least) if v is not None), -math.inf),
+            next((v for v in (below, at_most) if v is not None), math.inf),
+            at_least is not None,
+            at_most is not None,
+        )
+        return eqx.field(metadata={_RANGE: limits}, **field)
+
+
+class Parameters(eqx.Module):
+    """A group of parameters with behaviour, e.g. a hardening law; part of a material.
+
+    Fields that are numbers, arrays or lists of numbers become float64 arrays; so do those inside
+    other containers. Fields declared with ``equinox.field(static=True)`` stay as they are, and
+    those declared with ``parameter(...)`` have an admissible range.
+
+    Raises:
+        MaterialError: A parameter is NaN, or outside its range.
+    """
+
+    def __check_init__(self) -> None:
+        # Equinox freezes the instance before this hook; it runs for every subclass, also for
+        # those with an __init__ of their own, which is why the conversion lives here.
+        for field in dataclasses.fields(self):
+            name = field.name
+            if not field.metadata.get("static", False) and hasattr(self, name):
+                object.__setattr__(self, name, as_parameter(getattr(self, name)))
+        check_parameters(self)
+
+
+def parameter_ranges(law: Any) -> dict[str, Range]:
+    """The declared ranges by the dotted names of the parameters, e.g. ``"hardening.sigma_y"``."""
+    return dict(_ranges(law, ""))
+
+
+def _ranges(tree: Any, prefix: str) -> Iterator[tuple[str, Range]]:
+    if isinstance(tree, eqx.Module):
+        for field in dataclasses.fields(tree):
+            value = getattr(tree, field.name, None)
+            limits = field.metadata.get(_RANGE)
+            if isinstance(value, eqx.Module | dict | list | tuple):
+                yield from _ranges(value, f"{prefix}{field.name}.")
+            elif limits is not None:
+                yield f"{prefix}{field.name}", limits
+    elif isinstance(tree, dict | list | tuple):
+        items = tree.items() if isinstance(tree, dict) else enumerate(tree)
+        for key, value in items:
+            yield from _ranges(value, f"{prefix}{key}.")
+
+
+def check_parameters(law: Any, given: dict[str, Any] | None = None, name: str = "") -> None:
+    """Check the values of parameters, as far as they are known.
+
+    Args:
+        law: A law or a part of one.
+        given: Values by dotted name, any number of them each; None: those of the law.
+        name: Name in messages; default: the law's class.
+
+    Raises:
+        MaterialError: A value is NaN or outside its range.
+    """
+    name, ranges = name or type(law).__name__, parameter_ranges(law)
+    for path, value in (named_leaves(law) if given is None else given).items():
+        if isinstance(value, jax.core.Tracer) or not isinstance(value, jax.Array | np.ndarray):
+            continue
+        numbers = np.asarray(value)
+        if numbers.dtype.kind == "f" and np.isnan(numbers).any():
+            raise MaterialError(f"{name}: parameter '{path}' is NaN; give a finite number")
+        if path in ranges:
+            bad = numbers[~ranges[path].contains(numbers)]
+            if bad.size:
+                raise MaterialError(
+                    f"{name}: parameter '{path}' is out of range: got {bad.flat[0]:g}, "
+                    f"expected {ranges[path]}"
+                )
