@@ -1,5 +1,9 @@
 """Constitutive laws of one material point: base classes and a library of laws."""
 
+from ._declare import AXISYMMETRIC as AXISYMMETRIC
+from ._declare import AXISYMMETRIC_TENSOR as AXISYMMETRIC_TENSOR
+from ._declare import PLANE_SYMMETRIC as PLANE_SYMMETRIC
+from ._declare import PLANE_TENSOR as PLANE_TENSOR
 from ._declare import SCALAR as SCALAR
 from ._declare import SYMMETRIC as SYMMETRIC
 from ._declare import TENSOR as TENSOR
@@ -28,6 +32,10 @@ from .point import evaluate_point as evaluate_point
 from .viscoplasticity import PerzynaViscoplasticity as PerzynaViscoplasticity
 
 __all__ = [
+    "AXISYMMETRIC",
+    "AXISYMMETRIC_TENSOR",
+    "PLANE_SYMMETRIC",
+    "PLANE_TENSOR",
     "SCALAR",
     "SYMMETRIC",
     "TENSOR",

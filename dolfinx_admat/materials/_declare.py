@@ -22,6 +22,14 @@ class Shape(tuple):
 
 #: Symmetric 3x3 tensor inside laws as a Mandel vector (6,), in UFL as a (3, 3) tensor.
 SYMMETRIC = Shape((6,), "symmetric tensor")
+#: Symmetric tensor in the plane, [xx, yy, sqrt(2) xy]; in UFL a (2, 2) tensor.
+PLANE_SYMMETRIC = Shape((3,), "plane symmetric tensor")
+#: General tensor in the plane; in UFL a (2, 2) tensor.
+PLANE_TENSOR = Shape((2, 2), "plane tensor")
+#: Symmetric tensor under axisymmetry, [rr, zz, tt, sqrt(2) rz]; in UFL (3, 3) on axes (r, z, t).
+AXISYMMETRIC = Shape((4,), "axisymmetric symmetric tensor")
+#: General tensor under axisymmetry, [rr, rz, zr, zz, tt]; in UFL (3, 3) on axes (r, z, t).
+AXISYMMETRIC_TENSOR = Shape((5,), "axisymmetric tensor")
 #: General 3x3 tensor, e.g. a deformation gradient.
 TENSOR = Shape((3, 3), "tensor")
 #: Vector, e.g. a temperature gradient.
