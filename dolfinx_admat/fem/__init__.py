@@ -11,11 +11,18 @@ _runtime.prefer_cpu()
 _jax_cache.enable()
 _ffcx_cache.configure()
 
+from .kinematics import (  # noqa: E402
+    axisymmetric_deformation_gradient as axisymmetric_deformation_gradient,
+)
+from .kinematics import axisymmetric_gradient as axisymmetric_gradient  # noqa: E402
+from .kinematics import axisymmetric_strain as axisymmetric_strain  # noqa: E402
 from .kinematics import deformation_gradient as deformation_gradient  # noqa: E402
 from .kinematics import plane_deformation_gradient as plane_deformation_gradient  # noqa: E402
 from .kinematics import plane_gradient as plane_gradient  # noqa: E402
 from .kinematics import plane_strain as plane_strain  # noqa: E402
 from .kinematics import strain as strain  # noqa: E402
+from .kinematics import with_dilatation as with_dilatation  # noqa: E402
+from .kinematics import with_volume_ratio as with_volume_ratio  # noqa: E402
 from .mesh_io import MeshData as MeshData  # noqa: E402
 from .mesh_io import read_mesh as read_mesh  # noqa: E402
 from .mesh_io import write_mesh as write_mesh  # noqa: E402

@@ -10,6 +10,7 @@ import ufl
 from ..errors import MaterialError
 from ..materials import Material
 from ._regions import Region
+from ._translate import is_symmetric
 
 
 def check_arguments(name: str, mesh: Any, material: Any, inputs: Any, degree: Any) -> None:
@@ -59,6 +60,21 @@ def check_inputs(name: str, inputs: Mapping[str, Any]) -> None:
                 f"{what} contains a test or trial function; give the expression of the unknown, a "
                 "dolfinx Function"
             )
+
+
+def stress_shape(name: str, law: Material) -> tuple[int, ...]:
+    """Declared shape of the stress, where an initial one has a meaning. Local.
+
+    Raises:
+        MaterialError: The law has no strain and stress that are symmetric tensors alike.
+    """
+    strain, stress = law.inputs.get("strain"), law.outputs.get("stress")
+    if strain is None or strain != stress or not is_symmetric(strain):
+        raise MaterialError(
+            f"{name}: initial_stress is defined for laws strain -> stress; this one is "
+            f"{sorted(law.inputs)} -> {sorted(law.outputs)}. Use initial_state instead"
+        )
+    return stress
 
 
 def check_names(name: str, given: Any, known: Any, what: str) -> None:

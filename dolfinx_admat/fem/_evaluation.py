@@ -163,13 +163,15 @@ class Evaluation:
         """Add to the strain what makes the law return a stress at its initial state.
 
         Args:
-            stress: Mandel (points, 6).
+            stress: In the law's components; (points, n).
 
         Raises:
             MaterialError: There is no such strain.
         """
+        others = self._read_inputs()
+        del others["strain"]
         strain = initial_strain(
-            self._name, self._kernel, stress, self._history.state_n, self.parameters()
+            self._name, self._kernel, stress, others, self._history.state_n, self.parameters()
         )
         self.offset = {"strain": strain}
         self._history.buffers["stress"][:] = stress

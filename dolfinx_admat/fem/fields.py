@@ -88,43 +88,51 @@ class PointField:
 
 
 def initial_strain(
-    name: str, kernel: BatchKernel, stress: Floats, state: dict[str, Floats], parameters: dict
+    name: str,
+    kernel: BatchKernel,
+    stress: Floats,
+    others: dict[str, Floats],
+    state: dict[str, Floats],
+    parameters: dict[str, Floats],
 ) -> Floats:
     """Strain at which the law returns ``stress`` at its initial state, for dt = 0.
 
     Args:
         name: Name in messages.
-        kernel: Batched small-strain law.
-        stress: Mandel (points, 6).
+        kernel: Batched law with a strain and a stress.
+        stress: In the law's components, (points, n).
+        others: Values of the inputs that are no strain, by name.
         state: Initial state, by name.
         parameters: Values of the kernel's point parameters.
 
     Returns:
-        Mandel (points, 6).
+        In the law's components, (points, n).
 
     Raises:
-        MaterialError: The law is not strain -> stress; or the stress is not reached without a
-            change of the state (it lies outside the yield surface).
+        MaterialError: The stress is not reached without a change of the state (it lies outside
+            the yield surface).
     """
     law = kernel.material
-    if list(law.inputs) != ["strain"] or "stress" not in law.outputs:
-        raise MaterialError(
-            f"{name}: initial_stress is defined for laws strain -> stress; this one is "
-            f"{sorted(law.inputs)} -> {sorted(law.outputs)}. Use initial_state instead"
-        )
+    size = stress.shape[1]
     points = len(stress)
-    strain, reached = np.zeros((points, 6)), np.zeros((points, 6))
+    strain, reached = np.zeros((points, size)), np.zeros((points, size))
     outputs = {k: np.zeros((points, *s)) for k, s in law.outputs.items()} | {"stress": reached}
     new_state = {k: v.copy() for k, v in state.items()}
     status = StatusBuffers.allocate(points)
-    tangent = np.zeros((points, 6, 6))
+    tangent = np.zeros((points, size, size))
     if not points:
         return strain
     for _ in range(20):
         kernel.update(
-            {"strain": strain}, state, 0.0, outputs=outputs, new_state=new_state, status=status,
-            tangent={("stress", "strain"): tangent}, parameters=parameters,
-        )  # fmt: skip
+            {**others, "strain": strain},
+            state,
+            0.0,
+            outputs=outputs,
+            new_state=new_state,
+            status=status,
+            tangent={("stress", "strain"): tangent},
+            parameters=parameters,
+        )
         error = stress - reached
         if np.abs(error).max() <= 1e-12 * np.abs(stress).max():
             break
@@ -132,8 +140,8 @@ def initial_strain(
             strain = strain + np.linalg.solve(tangent, error[..., None])[..., 0]
         except np.linalg.LinAlgError:
             break
-    size = np.abs(stress).max()
-    wrong = ~(np.abs(stress - reached).max(axis=1) <= 1e-9 * size) | (status.code != 0)
+    level = np.abs(stress).max()
+    wrong = ~(np.abs(stress - reached).max(axis=1) <= 1e-9 * level) | (status.code != 0)
     for key, value in new_state.items():
         change = np.abs(value - state[key]).reshape(points, -1).max(axis=1, initial=0.0)
         wrong |= ~(change <= 1e-12)
@@ -141,7 +149,7 @@ def initial_strain(
         worst = int(np.argmax(wrong))
         if not np.isfinite(reached[worst]).all():
             why = "the law returns NaN for dt = 0"
-        elif np.abs(stress[worst] - reached[worst]).max() > 1e-9 * size:
+        elif np.abs(stress[worst] - reached[worst]).max() > 1e-9 * level:
             why = f"the law cannot return it (it reaches {reached[worst]})"
         else:
             why = (

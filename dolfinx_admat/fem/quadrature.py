@@ -15,7 +15,7 @@ from ..kernels.batch import DEFAULT_CHUNK
 from ..materials import Material
 from ..materials._declare import named_leaves
 from . import _native
-from ._checks import check_arguments, check_form, check_inputs, check_names
+from ._checks import check_arguments, check_form, check_inputs, check_names, stress_shape
 from ._collective import collectively
 from ._derivative import derivative
 from ._evaluation import Evaluation, Tangents
@@ -50,10 +50,10 @@ class QuadratureMaterial:
             or (cells, points). Functions and expressions are read at every update.
         initial_state: Initial values of state variables by name, as ordinary tensors: numbers,
             arrays, Functions or UFL expressions. Default: the law's ``initial_state()``.
-        initial_stress: Stress of the undeformed body (a small-strain law's ``stress``), (3, 3)
-            array or UFL. The law sees strain + strain0, where strain0 is the strain at which it
-            returns this stress at the initial state; its yield function therefore sees the
-            initial stress, and equilibrium with the loads is up to the caller.
+        initial_stress: Stress of the undeformed body (law strain -> stress), ordinary tensor. The
+            law sees strain + strain0, where strain0 is the strain at which it returns this stress
+            at the initial state and the other inputs' present values; so its yield function sees
+            the initial stress. Equilibrium with the loads is up to the caller.
         tangent: ``"implicit"``, ``"unrolled"`` or ``"finite_difference"``; None: as the law says.
         backend: ``"native"`` (C made from the law), ``"xla"``, or ``"auto"``: native where it can.
         chunk_size: Points per compiled call of the ``xla`` backend.
@@ -144,8 +144,7 @@ class QuadratureMaterial:
             key: field(value, np.shape(known[key]), f"{self.name}: parameter '{key}'")
             for key, value in parameters.items()
         }
-        detj = abs(ufl.JacobianDeterminant(mesh))
-        self._volumes = field(ufl.as_vector([detj]), (1,), "volume")
+        self._volumes = field(ufl.as_vector([abs(ufl.JacobianDeterminant(mesh))]), (1,), "volume")
 
         initial = self.kernel.initial_state(points)
         with collectively(mesh.comm):
@@ -173,9 +172,10 @@ class QuadratureMaterial:
             coordinates,
         )
         if initial_stress is not None:
-            stress = field(initial_stress, (3, 3), f"{self.name}: initial_stress")
+            shape = stress_shape(self.name, material)
+            stress = field(initial_stress, ordinary_shape(shape), f"{self.name}: initial_stress")
             with collectively(mesh.comm):
-                self._evaluation.start_from_stress(from_ordinary(stress.values(), (6,)))
+                self._evaluation.start_from_stress(from_ordinary(stress.values(), shape))
 
     # -- what a user reads ---------------------------------------------------------------
 

@@ -10,7 +10,15 @@ import ufl
 from dolfinx import fem, mesh
 
 import dolfinx_admat as admat
-from dolfinx_admat.fem import LoadStepper, MaterialProblem, QuadratureMaterial, strain
+from dolfinx_admat.fem import (
+    LoadStepper,
+    MaterialProblem,
+    QuadratureMaterial,
+    axisymmetric_gradient,
+    plane_strain,
+    strain,
+    with_dilatation,
+)
 
 COMM = MPI.COMM_WORLD
 ELASTIC = admat.LinearElastic(1.0, 0.3)
@@ -42,7 +50,7 @@ def test_inputs(cube):
         r"inputs are list": [e],
         r"input 'strain': got UFL shape \(3,\), expected \(3, 3\)": {"strain": u},
         r"Mandel vectors stay inside laws": {"strain": ufl.as_vector([u[0]] * 6)},
-        r"got UFL shape \(2, 2\).*plane strain .*plane stress or axisymmetry": {
+        r"got UFL shape \(2, 2\).*PlaneStress\(law\), PlaneStrain\(law\) or Axisymmetry": {
             "strain": ufl.as_matrix([[u[0], u[0]], [u[0], u[1]]])
         },
     }.items():
@@ -52,9 +60,43 @@ def test_inputs(cube):
 def test_a_2d_displacement_for_a_3d_law():
     square = mesh.create_unit_square(COMM, 2, 2)
     w = fem.Function(fem.functionspace(square, ("P", 1, (2,))))
-    refused("plane_strain", lambda: strain(w), ValueError)
-    e = ufl.sym(ufl.grad(w))
-    refused("plane strain", lambda: QuadratureMaterial(square, ELASTIC, {"strain": e}, degree=1))
+    for reduction in ("PlaneStress", "PlaneStrain", "Axisymmetry", "plane_strain", "axisymmetric_"):
+        refused(
+            rf"got UFL shape \(2, 2\), expected \(3, 3\).*{reduction}",
+            lambda: QuadratureMaterial(square, ELASTIC, {"strain": strain(w)}, degree=1),
+        )
+    refused("must have 2 or 3 components", lambda: strain(w[0]), ValueError)
+    refused("expected a 3x3 tensor", lambda: with_dilatation(strain(w), w[0]), ValueError)
+
+
+class Reduced(admat.ExplicitLaw):
+    """A law for the plane and one for axisymmetry, in one: only shapes matter here."""
+
+    inputs = {"strain": admat.PLANE_SYMMETRIC, "gradient": admat.AXISYMMETRIC_TENSOR}  # noqa: RUF012
+    outputs = inputs
+
+    def update(self, inputs, state, dt):
+        return inputs, state
+
+
+def test_3d_tensors_for_reduced_laws(cube):
+    square = mesh.create_unit_square(COMM, 2, 2)
+    w = fem.Function(fem.functionspace(square, ("P", 1, (2,))))
+    good = {"strain": strain(w), "gradient": axisymmetric_gradient(w)}
+    QuadratureMaterial(square, Reduced(), good, degree=1)
+    for match, wrong in {
+        r"\(3, 3\), expected \(2, 2\).*reduced to the plane": {"strain": plane_strain(w)},
+        r"Mandel vectors stay inside laws": {"strain": ufl.as_vector([w[0]] * 3)},
+        r"\(2, 2\), expected \(3, 3\).*reduced to axisymmetry": {"gradient": ufl.grad(w)},
+    }.items():
+        refused(
+            match, lambda wrong=wrong: QuadratureMaterial(square, Reduced(), good | wrong, degree=1)
+        )
+    plane = ufl.as_matrix([[cube.u[0], cube.u[1]], [cube.u[1], cube.u[2]]])
+    refused(
+        r"entry \(0, 2\) is not seen to be zero.*reduced to axisymmetry",
+        lambda: material(cube, Reduced(), {"strain": plane, "gradient": ufl.grad(cube.u)}),
+    )
 
 
 def test_single_precision_mesh():
