@@ -23,13 +23,23 @@ from .elasticity import LinearElastic as LinearElastic
 from .hardening import LinearHardening as LinearHardening
 from .hardening import VoceHardening as VoceHardening
 from .hyperelasticity import NeoHookean as NeoHookean
+from .log_strain import LogarithmicStrain as LogarithmicStrain
 from .parameters import Parameters as Parameters
 from .parameters import parameter as parameter
 from .plasticity import J2Plasticity as J2Plasticity
 from .plasticity import J2PlasticityGeneral as J2PlasticityGeneral
 from .point import PointResult as PointResult
 from .point import evaluate_point as evaluate_point
+from .rotation import BungeAngles as BungeAngles
+from .rotation import Rotated as Rotated
+from .rotation import bunge_rotation as bunge_rotation
+from .stress_state import Axisymmetry as Axisymmetry
+from .stress_state import PlaneStrain as PlaneStrain
+from .stress_state import PlaneStress as PlaneStress
+from .stress_state import UniaxialStress as UniaxialStress
 from .viscoplasticity import PerzynaViscoplasticity as PerzynaViscoplasticity
+from .wrapper import Reduction as Reduction
+from .wrapper import Transform as Transform
 
 __all__ = [
     "AXISYMMETRIC",
@@ -40,6 +50,8 @@ __all__ = [
     "SYMMETRIC",
     "TENSOR",
     "VECTOR",
+    "Axisymmetry",
+    "BungeAngles",
     "ExplicitFiniteStrain",
     "ExplicitLaw",
     "ExplicitSmallStrain",
@@ -52,14 +64,22 @@ __all__ = [
     "J2PlasticityGeneral",
     "LinearElastic",
     "LinearHardening",
+    "LogarithmicStrain",
     "Material",
     "NeoHookean",
     "Parameters",
     "PerzynaViscoplasticity",
+    "PlaneStrain",
+    "PlaneStress",
     "PointResult",
+    "Reduction",
+    "Rotated",
     "Shape",
     "Step",
+    "Transform",
+    "UniaxialStress",
     "VoceHardening",
+    "bunge_rotation",
     "evaluate_point",
     "parameter",
 ]

@@ -162,8 +162,8 @@ class Material(Parameters):
                 x, result = solve(equations, x, (self, prepared), elastic=elastic, options=options)
         else:
             result = LocalResult.explicit()
-        outputs, new_state = self._finish(x, prepared)
-        meant = self._admissible(outputs, new_state, prepared) & self._inputs_admissible(inputs)
+        outputs, new_state, meant = self._finish(x, prepared)
+        meant = meant & self._inputs_admissible(inputs)
         result = result.downgraded(~meant, LocalStatus.INADMISSIBLE)
         leaves = jax.tree.leaves((outputs, new_state))
         finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
@@ -188,11 +188,9 @@ class Material(Parameters):
     def _residual(self, x: Any, prepared: Any) -> Any:
         return {}
 
-    def _finish(self, x: Any, prepared: Any) -> tuple[dict[str, jax.Array], Any]:
+    def _finish(self, x: Any, prepared: Any) -> tuple[dict[str, jax.Array], Any, jax.Array]:
+        """Outputs, state, and whether the law means this solution."""
         raise NotImplementedError
-
-    def _admissible(self, outputs: dict[str, jax.Array], state: Any, prepared: Any) -> jax.Array:
-        return jnp.asarray(True)
 
     def _inputs_admissible(self, inputs: dict[str, jax.Array]) -> jax.Array:
         F = inputs.get("deformation_gradient")
@@ -243,10 +241,10 @@ class ExplicitLaw(Material):
         """Return ``(outputs, state)`` at t_{n+1}; both dicts as declared."""
         raise NotImplementedError
 
-    def _finish(self, x: Any, prepared: Any) -> tuple[dict[str, jax.Array], Any]:
+    def _finish(self, x: Any, prepared: Any) -> tuple[dict[str, jax.Array], Any, jax.Array]:
         with explained(self, "update"):
             value = self.update(self._given(prepared.given), _copied(prepared.state), prepared.dt)
-            return self._returned("update", value)
+            return *self._returned("update", value), jnp.asarray(True)
 
 
 class ImplicitLaw(Material):
@@ -311,13 +309,11 @@ class ImplicitLaw(Material):
         with explained(self, "residual"):
             return self.residual(x, _copied(prepared))
 
-    def _finish(self, x: Any, prepared: Any) -> tuple[dict[str, jax.Array], Any]:
+    def _finish(self, x: Any, prepared: Any) -> tuple[dict[str, jax.Array], Any, jax.Array]:
         with explained(self, "finish"):
-            return self._returned("finish", self.finish(x, prepared))
-
-    def _admissible(self, outputs: dict[str, jax.Array], state: Any, prepared: Any) -> jax.Array:
+            outputs, state = self._returned("finish", self.finish(x, prepared))
         with explained(self, "admissible"):
-            return jnp.asarray(self.admissible(outputs, state, prepared))
+            return outputs, state, jnp.asarray(self.admissible(outputs, state, prepared))
 
 
 class _SmallStrain(eqx.Module):
@@ -368,10 +364,10 @@ class Hyperelastic(_FiniteStrain, Material):
         """The stored energy."""
         return self.energy(deformation_gradient)
 
-    def _finish(self, x: Any, prepared: Any) -> tuple[dict[str, jax.Array], Any]:
+    def _finish(self, x: Any, prepared: Any) -> tuple[dict[str, jax.Array], Any, jax.Array]:
         with explained(self, "energy"):
             stress = jax.grad(self.energy)(prepared.given["deformation_gradient"])
-            return self._returned("energy", (stress, prepared.state))
+            return *self._returned("energy", (stress, prepared.state)), jnp.asarray(True)
 
 
 #: Methods that stand here for their documentation only; a law must write its own.

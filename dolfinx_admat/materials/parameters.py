@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
@@ -18,16 +18,24 @@ _RANGE = "admissible range"
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """Admissible values of a parameter; ends that are not closed do not belong to it."""
+    """Admissible values of a parameter; ends that are not closed do not belong to it.
+
+    ``accept``, if given, decides for arrays of values (points, ...) -> (points,), in place of the
+    limits, and ``expected`` says what it wants.
+    """
 
     lower: float = -math.inf
     upper: float = math.inf
     closed_below: bool = False
     closed_above: bool = False
+    accept: Callable[[np.ndarray], np.ndarray] | None = None
+    expected: str = ""
 
     def contains(self, values: Any) -> np.ndarray:
         """Where values are finite and in the range."""
         v = np.asarray(values)
+        if self.accept is not None:
+            return np.asarray(self.accept(v))
         above = v >= self.lower if self.closed_below else v > self.lower
         below = v <= self.upper if self.closed_above else v < self.upper
         return np.isfinite(v) & above & below
@@ -53,6 +61,8 @@ else:
         below: float | None = None,
         at_least: float | None = None,
         at_most: float | None = None,
+        accept: Callable[[np.ndarray], np.ndarray] | None = None,
+        expected: str = "",
         **field: Any,
     ) -> Any:
         """A field of a law or of a part of it, with the range of its values.
@@ -65,6 +75,8 @@ else:
             below: The values are smaller.
             at_least: The values are not smaller.
             at_most: The values are not larger.
+            accept: Test of values that are no plain numbers, (..., *shape) -> (...).
+            expected: What ``accept`` wants, in words.
             field: Arguments of ``equinox.field``, e.g. ``default=0.0``.
         """
         limits = Range(
@@ -72,6 +84,8 @@ else:
             next((v for v in (below, at_most) if v is not None), math.inf),
             at_least is not None,
             at_most is not None,
+            accept,
+            expected,
         )
         return eqx.field(metadata={_RANGE: limits}, **field)
 
@@ -137,8 +151,9 @@ def check_parameters(law: Any, given: dict[str, Any] | None = None, name: str = 
             raise MaterialError(f"{name}: parameter '{path}' is NaN; give a finite number")
         if path in ranges:
             bad = numbers[~ranges[path].contains(numbers)]
-            if bad.size:
+            if len(bad):
+                got = np.array2string(bad[0], separator=", ", precision=6).replace("\n", "")
                 raise MaterialError(
-                    f"{name}: parameter '{path}' is out of range: got {bad.flat[0]:g}, "
+                    f"{name}: parameter '{path}' is out of range: got {got}, "
                     f"expected {ranges[path]}"
                 )

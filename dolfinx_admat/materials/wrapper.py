@@ -1,0 +1,310 @@
+"""Laws made of another law. A wrapper is a material: one residual, no solve inside a solve.
+
+``Transform`` changes inputs and outputs on their way to and from a law and back; it has the
+law's unknowns. ``Reduction`` appends unknown inputs, and as many equations for the outputs, to
+the law's own unknowns and equations.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from dolfinx_admat.errors import MaterialError
+from dolfinx_admat.implicit import LocalNewton
+from dolfinx_admat.implicit._primitives import linear_solve
+
+from ._declare import SYMMETRIC, TENSOR, Shape
+from .base import Material
+
+# Mechanical input, its kind, and the output that it does work with.
+_PAIRS = {
+    "strain": (SYMMETRIC, "stress"),
+    "deformation_gradient": (TENSOR, "first_piola_stress"),
+}
+
+
+class Wrapper(Material):
+    """What all wrappers share: by default they are what their law is.
+
+    Attributes:
+        law: The law that is wrapped.
+    """
+
+    law: Material
+
+    def __check_init__(self) -> None:
+        if not isinstance(self.law, Material):
+            raise MaterialError(
+                f"{type(self).__name__}: wraps a law; got {type(self.law).__name__}, expected a "
+                "Material"
+            )
+
+    @property
+    def inputs(self) -> dict[str, tuple[int, ...]]:  # type: ignore[override]
+        """Declared inputs."""
+        return self.law.inputs
+
+    @property
+    def outputs(self) -> dict[str, tuple[int, ...]]:  # type: ignore[override]
+        """Declared outputs."""
+        return self.law.outputs
+
+    @property
+    def rate_dependent(self) -> bool:  # type: ignore[override]
+        """As the law."""
+        return self.law.rate_dependent
+
+    @property
+    def symmetric_tangent(self) -> bool:  # type: ignore[override]
+        """As the law."""
+        return self.law.symmetric_tangent
+
+    @property
+    def isotropic(self) -> bool:  # type: ignore[override]
+        """As the law."""
+        return self.law.isotropic
+
+    @property
+    def linear_when_elastic(self) -> bool:  # type: ignore[override]
+        """As the law."""
+        return self.law.linear_when_elastic
+
+    @property
+    def state_kinds(self) -> dict[str, Shape]:  # type: ignore[override]
+        """As the law."""
+        return self.law.state_kinds
+
+    @property
+    def has_free_energy(self) -> bool:
+        """As the law."""
+        return self.law.has_free_energy
+
+    def initial_state(self) -> Any:
+        """As the law."""
+        return self.law.initial_state()
+
+    @property
+    def _solver(self) -> LocalNewton:
+        return self.law._solver
+
+    def _mechanical_input(self, *names: str) -> str:
+        """The law's strain-like input among ``names``, or a MaterialError."""
+        for name in names:
+            kind, conjugate = _PAIRS[name]
+            if self.law.inputs.get(name) == kind and self.law.outputs.get(conjugate) == kind:
+                return name
+        expected = " or ".join(f"{n} {_PAIRS[n][0]} -> {_PAIRS[n][1]}" for n in names)
+        raise MaterialError(
+            f"{type(self).__name__}: {type(self.law).__name__} does not fit: expected a law with "
+            f"{expected}; got {_shapes(self.law.inputs)} -> {_shapes(self.law.outputs)}"
+        )
+
+
+def conjugate(name: str) -> str:
+    """The output that does work with a mechanical input."""
+    return _PAIRS[name][1]
+
+
+def _shapes(declared: Mapping[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name} {tuple(shape)}" for name, shape in declared.items())
+
+
+class _Within(NamedTuple):
+    """What a ``Transform`` prepares.
+
+    Attributes:
+        law: The law, perhaps with parameters that depend on the inputs.
+        prepared: What the law prepared.
+        inputs: The wrapper's inputs.
+        law_inputs: The law's inputs.
+    """
+
+    law: Any
+    prepared: Any
+    inputs: dict[str, jax.Array]
+    law_inputs: dict[str, jax.Array]
+
+
+class Transform(Wrapper):
+    """A law seen through a change of its inputs and outputs: write ``to_law`` and ``from_law``."""
+
+    def law_at(self, inputs: dict[str, jax.Array]) -> Material:
+        """The law, for wrappers that let its parameters depend on the inputs."""
+        return self.law
+
+    def to_law(self, inputs: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        """The wrapper's inputs -> the law's inputs."""
+        return inputs
+
+    def from_law(
+        self, outputs: dict[str, jax.Array], inputs: dict[str, jax.Array]
+    ) -> dict[str, jax.Array]:
+        """The law's outputs, and the wrapper's inputs -> the wrapper's outputs."""
+        return outputs
+
+    def _prepare(self, inputs: dict[str, jax.Array], state: Any, dt: jax.Array) -> _Within:
+        law, given = self.law_at(inputs), self.to_law(inputs)
+        return _Within(law, law._prepare(given, state, dt), inputs, given)
+
+    def _guess(self, prepared: _Within) -> Any:
+        return prepared.law._guess(prepared.prepared)
+
+    def _elastic(self, prepared: _Within) -> Any:
+        return prepared.law._elastic(prepared.prepared)
+
+    def _residual(self, x: Any, prepared: _Within) -> Any:
+        return prepared.law._residual(x, prepared.prepared)
+
+    def _finish(self, x: Any, prepared: _Within) -> tuple[dict[str, jax.Array], Any, jax.Array]:
+        law = prepared.law
+        outputs, state, meant = law._finish(x, prepared.prepared)
+        meant = meant & law._inputs_admissible(prepared.law_inputs)
+        return self.from_law(outputs, prepared.inputs), state, meant
+
+    def _free_energy(self, inputs: dict[str, jax.Array], state: Any) -> jax.Array:
+        return self.law_at(inputs)._free_energy(self.to_law(inputs), state)
+
+
+class _Reduced(NamedTuple):
+    """What a ``Reduction`` prepares.
+
+    Attributes:
+        inputs: The wrapper's inputs.
+        state: The law's state at t_n.
+        dt: Step.
+        trial: First iterate of the appended unknowns.
+    """
+
+    inputs: dict[str, jax.Array]
+    state: Any
+    dt: jax.Array
+    trial: Any
+
+
+class Reduction(Wrapper):
+    """A law some of whose inputs are unknown, with as many equations for its outputs.
+
+    The unknowns are kept in the state, under their names, as the start of the next step.
+
+    Attributes:
+        law: The law that is wrapped.
+        solver: Tolerances of the local Newton solve; None: those of the law.
+    """
+
+    solver: LocalNewton | None = eqx.field(static=True, default=None, kw_only=True)
+
+    def unknowns(self) -> dict[str, Any]:
+        """Names of the appended unknowns, with their values at rest."""
+        raise NotImplementedError
+
+    def to_law(self, inputs: dict[str, jax.Array], y: dict[str, Any]) -> dict[str, jax.Array]:
+        """The wrapper's inputs and the unknowns -> the law's inputs."""
+        raise NotImplementedError
+
+    def equations(
+        self, outputs: dict[str, jax.Array], inputs: dict[str, jax.Array], y: dict[str, Any]
+    ) -> Any:
+        """As many equations as unknowns, zero at the solution, in any units."""
+        raise NotImplementedError
+
+    def from_law(
+        self, outputs: dict[str, jax.Array], inputs: dict[str, jax.Array], y: dict[str, Any]
+    ) -> dict[str, jax.Array]:
+        """The law's outputs -> the wrapper's outputs."""
+        raise NotImplementedError
+
+    @property
+    def _solver(self) -> LocalNewton:
+        return self.law._solver if self.solver is None else self.solver
+
+    # The law's state with the unknowns: side by side where it is a dict, as users write it.
+
+    def _join(self, state: Any, y: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(state, dict):
+            return {"law": state, **y}
+        if same := sorted(set(state) & set(y)):
+            raise MaterialError(
+                f"{type(self).__name__}: {type(self.law).__name__} has state variables {same}, "
+                "names which the wrapper needs; rename them"
+            )
+        return {**state, **y}
+
+    def _part(self, state: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        y = {name: state[name] for name in self.unknowns()}
+        if set(state) == {"law", *y} and not isinstance(self.law.initial_state(), dict):
+            return state["law"], y
+        return {name: value for name, value in state.items() if name not in y}, y
+
+    def initial_state(self) -> dict[str, Any]:
+        """The law's state, and the unknowns."""
+        return self._join(self.law.initial_state(), self.unknowns())
+
+    def _at(self, y: Any, prepared: _Reduced) -> Any:
+        """What the law prepares when the unknowns have these values."""
+        return self.law._prepare(self.to_law(prepared.inputs, y), prepared.state, prepared.dt)
+
+    def _prepare(self, inputs: dict[str, jax.Array], state: Any, dt: jax.Array) -> _Reduced:
+        law_state, y = self._part(state)
+        prepared = _Reduced(inputs, law_state, dt, y)
+        if not (y and self.law.linear_when_elastic):
+            return prepared
+        # Outputs are affine in y as long as the law is elastic: one Newton step solves for it.
+        flat, unravel = ravel_pytree(y)
+
+        def elastic_equations(flat: jax.Array) -> jax.Array:
+            y = unravel(flat)
+            at = self._at(y, prepared)
+            outputs, _, _ = self.law._finish(self.law._guess(at), at)
+            return ravel_pytree(self.equations(outputs, inputs, y))[0]
+
+        correction = linear_solve(jax.jacfwd(elastic_equations)(flat), elastic_equations(flat))
+        return prepared._replace(trial=unravel(flat - correction))
+
+    def _guess(self, prepared: _Reduced) -> Any:
+        at = self._at(prepared.trial, prepared)
+        return {"law": self.law._guess(at), "own": prepared.trial}
+
+    def _elastic(self, prepared: _Reduced) -> Any:
+        if not prepared.trial:
+            return self.law._elastic(self._at(prepared.trial, prepared))
+        if not self.law.linear_when_elastic:
+            return None
+        at = self._at(prepared.trial, prepared)
+        if not jax.tree.leaves(self.law._guess(at)):  # affine, always
+            return jnp.asarray(True)
+        return self.law._elastic(at)
+
+    def _residual(self, x: Any, prepared: _Reduced) -> Any:
+        law, y = self.law, x["own"]
+        at = self._at(y, prepared)
+        elastic = None if law.linear_when_elastic or not y else law._elastic(at)
+        if elastic is None:
+            own = law._residual(x["law"], at)
+        else:
+            # While y changes the law may be elastic, and then its guess is its solution. There
+            # the residual sees constants: what it may divide by is none of its business.
+            held = jax.tree.map(
+                lambda v: jnp.where(elastic, jax.lax.stop_gradient(v), v), (x["law"], at)
+            )
+            own = jax.tree.map(
+                lambda x, guess, r: jnp.where(elastic, x - guess, r),
+                x["law"],
+                law._guess(at),
+                law._residual(*held),
+            )
+        outputs, _, _ = law._finish(x["law"], at)
+        return {"law": own, "own": self.equations(outputs, prepared.inputs, y)}
+
+    def _finish(self, x: Any, prepared: _Reduced) -> tuple[dict[str, jax.Array], Any, jax.Array]:
+        law, y = self.law, x["own"]
+        outputs, state, meant = law._finish(x["law"], self._at(y, prepared))
+        meant = meant & law._inputs_admissible(self.to_law(prepared.inputs, y))
+        return self.from_law(outputs, prepared.inputs, y), self._join(state, y), meant
+
+    def _free_energy(self, inputs: dict[str, jax.Array], state: Any) -> jax.Array:
+        law_state, y = self._part(state)
+        return self.law._free_energy(self.to_law(inputs, y), law_state)
