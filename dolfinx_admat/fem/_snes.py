@@ -221,6 +221,7 @@ class MaterialSNES:
     def _residual_norm(self, *, free: bool = False) -> float:
         """Norm of the residual at u, or of its unconstrained rows; infinity if there is none."""
         b = self._problem.b.duplicate()
+        b.setAttr("_blocks", self._problem.b.getAttr("_blocks"))  # where the blocks begin
         dolfinx.fem.petsc.assign(self._u, self._problem.x)
         good = self._update_if_moved()
         if good:
