@@ -18,11 +18,23 @@ from .base import ImplicitLaw as ImplicitLaw
 from .base import ImplicitSmallStrain as ImplicitSmallStrain
 from .base import Material as Material
 from .base import Step as Step
+from .elasticity import Elastic as Elastic
+from .elasticity import Elasticity as Elasticity
 from .elasticity import IsotropicElasticity as IsotropicElasticity
 from .elasticity import LinearElastic as LinearElastic
+from .elasticity import OrthotropicElasticity as OrthotropicElasticity
+from .elasticity import TransverselyIsotropicElasticity as TransverselyIsotropicElasticity
 from .hardening import LinearHardening as LinearHardening
 from .hardening import VoceHardening as VoceHardening
+from .hyperelasticity import HolzapfelGasserOgden as HolzapfelGasserOgden
+from .hyperelasticity import Incompressible as Incompressible
+from .hyperelasticity import MooneyRivlin as MooneyRivlin
 from .hyperelasticity import NeoHookean as NeoHookean
+from .hyperelasticity import Ogden as Ogden
+from .hyperelasticity import SplitHyperelastic as SplitHyperelastic
+from .hyperelasticity import logarithmic_volume as logarithmic_volume
+from .hyperelasticity import quadratic_volume as quadratic_volume
+from .hyperelasticity import simo_miehe_volume as simo_miehe_volume
 from .log_strain import LogarithmicStrain as LogarithmicStrain
 from .parameters import Parameters as Parameters
 from .parameters import parameter as parameter
@@ -52,13 +64,17 @@ __all__ = [
     "VECTOR",
     "Axisymmetry",
     "BungeAngles",
+    "Elastic",
+    "Elasticity",
     "ExplicitFiniteStrain",
     "ExplicitLaw",
     "ExplicitSmallStrain",
+    "HolzapfelGasserOgden",
     "Hyperelastic",
     "ImplicitFiniteStrain",
     "ImplicitLaw",
     "ImplicitSmallStrain",
+    "Incompressible",
     "IsotropicElasticity",
     "J2Plasticity",
     "J2PlasticityGeneral",
@@ -66,7 +82,10 @@ __all__ = [
     "LinearHardening",
     "LogarithmicStrain",
     "Material",
+    "MooneyRivlin",
     "NeoHookean",
+    "Ogden",
+    "OrthotropicElasticity",
     "Parameters",
     "PerzynaViscoplasticity",
     "PlaneStrain",
@@ -75,11 +94,16 @@ __all__ = [
     "Reduction",
     "Rotated",
     "Shape",
+    "SplitHyperelastic",
     "Step",
     "Transform",
+    "TransverselyIsotropicElasticity",
     "UniaxialStress",
     "VoceHardening",
     "bunge_rotation",
     "evaluate_point",
+    "logarithmic_volume",
     "parameter",
+    "quadratic_volume",
+    "simo_miehe_volume",
 ]

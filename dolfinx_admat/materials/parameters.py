@@ -1,5 +1,6 @@
 """Parameters of a law: numbers with an admissible range, checked when the law is made."""
 
+import copy
 import dataclasses
 import math
 from collections.abc import Callable, Iterator
@@ -42,6 +43,8 @@ class Range:
 
     def __str__(self) -> str:
         """The range as an inequality, e.g. ``-1 < value < 0.5``."""
+        if self.expected:
+            return self.expected
         left = (
             f"{self.lower:g} {'<=' if self.closed_below else '<'} " if self.lower > -1e300 else ""
         )
@@ -98,8 +101,16 @@ class Parameters(eqx.Module):
     those declared with ``parameter(...)`` have an admissible range.
 
     Raises:
-        MaterialError: A parameter is NaN, or outside its range.
+        MaterialError: A parameter is NaN, or outside its range, or they do not fit together.
     """
+
+    def conditions(self) -> dict[str, Any]:
+        """What several parameters must fulfil: numbers that must be positive, by the condition.
+
+        Written such that it also works for one more axis of points in front, as
+        ``{"C10 + C01 > 0": self.C10 + self.C01}`` does.
+        """
+        return {}
 
     def __check_init__(self) -> None:
         # Equinox freezes the instance before this hook; it runs for every subclass, also for
@@ -140,7 +151,7 @@ def check_parameters(law: Any, given: dict[str, Any] | None = None, name: str = 
         name: Name in messages; default: the law's class.
 
     Raises:
-        MaterialError: A value is NaN or outside its range.
+        MaterialError: A value is NaN or outside its range, or values do not fit together.
     """
     name, ranges = name or type(law).__name__, parameter_ranges(law)
     for path, value in (named_leaves(law) if given is None else given).items():
@@ -157,3 +168,21 @@ def check_parameters(law: Any, given: dict[str, Any] | None = None, name: str = 
                     f"{name}: parameter '{path}' is out of range: got {got}, "
                     f"expected {ranges[path]}"
                 )
+    for what, value in _conditions(law, "", given or {}):
+        if not isinstance(value, jax.core.Tracer) and not np.all(np.asarray(value) > 0.0):
+            raise MaterialError(f"{name}: parameters do not fit together: expected {what}")
+
+
+def _conditions(tree: Any, prefix: str, given: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    if isinstance(tree, Parameters):
+        part = copy.copy(tree)
+        for field in dataclasses.fields(tree):
+            path = f"{prefix}{field.name}"
+            if path in given:
+                object.__setattr__(part, field.name, given[path])
+            yield from _conditions(getattr(tree, field.name, None), f"{path}.", given)
+        yield from part.conditions().items()
+    elif isinstance(tree, dict | list | tuple):
+        items = tree.items() if isinstance(tree, dict) else enumerate(tree)
+        for key, value in items:
+            yield from _conditions(value, f"{prefix}{key}.", given)
