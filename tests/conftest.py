@@ -6,6 +6,7 @@ the ranks that wait for it may never reach the end.
 """
 
 import gc
+import json
 import os
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CASES = ROOT.parent / "shared" / "cases"
 RANKS = _runtime.launcher_size() or 1
 FAILED = pytest.StashKey[bool]()
+VERIFICATION = os.environ.get("ADMAT_VERIFICATION")
 
 
 class _FailuresAtOnce:
@@ -49,6 +51,8 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
+    if VERIFICATION:  # docs/verify.py wants the measured errors and nothing else
+        items[:] = [item for item in items if "verified" in getattr(item, "fixturenames", ())]
     for item in items:
         if "cases" in getattr(item, "fixturenames", ()) and not item.get_closest_marker(
             "reference"
@@ -62,6 +66,33 @@ def cases():
     if not CASES.is_dir():
         pytest.skip("no reference cases: ../shared/cases is not there")
     return CASES
+
+
+@pytest.fixture
+def verified(request):
+    """Assert an error against a published result; it also goes into the table of the docs.
+
+    Call it as ``verified(law=, hypotheses=, against=, error=, tolerance=)``: strings, and numbers
+    that are relative to the size of the quantity. Several calls in one test with the same strings
+    are one row, with the largest error.
+    """
+
+    def check(*, law, hypotheses, against, error, tolerance):
+        error, tolerance = float(error), float(tolerance)
+        assert 0.0 <= error <= tolerance, f"{law}, {against}: error {error:.3g} > {tolerance:.3g}"
+        if VERIFICATION and _runtime.launcher_rank() == 0:
+            row = {
+                "law": law,
+                "hypotheses": hypotheses,
+                "against": against,
+                "error": error,
+                "tolerance": tolerance,
+                "test": request.node.nodeid.partition("[")[0],
+            }
+            with open(VERIFICATION, "a") as file:
+                file.write(json.dumps(row) + "\n")
+
+    return check
 
 
 @pytest.fixture
