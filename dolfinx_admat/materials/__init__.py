@@ -24,6 +24,10 @@ from .elasticity import IsotropicElasticity as IsotropicElasticity
 from .elasticity import LinearElastic as LinearElastic
 from .elasticity import OrthotropicElasticity as OrthotropicElasticity
 from .elasticity import TransverselyIsotropicElasticity as TransverselyIsotropicElasticity
+from .generalised_standard import GeneralisedStandard as GeneralisedStandard
+from .generalised_standard import GeneralisedStandardFiniteStrain as GeneralisedStandardFiniteStrain
+from .generalised_standard import GeneralisedStandardLaw as GeneralisedStandardLaw
+from .generalised_standard import smoothed_norm as smoothed_norm
 from .hardening import LinearHardening as LinearHardening
 from .hardening import VoceHardening as VoceHardening
 from .hyperelasticity import HolzapfelGasserOgden as HolzapfelGasserOgden
@@ -69,6 +73,9 @@ __all__ = [
     "ExplicitFiniteStrain",
     "ExplicitLaw",
     "ExplicitSmallStrain",
+    "GeneralisedStandard",
+    "GeneralisedStandardFiniteStrain",
+    "GeneralisedStandardLaw",
     "HolzapfelGasserOgden",
     "Hyperelastic",
     "ImplicitFiniteStrain",
@@ -106,4 +113,5 @@ __all__ = [
     "parameter",
     "quadratic_volume",
     "simo_miehe_volume",
+    "smoothed_norm",
 ]

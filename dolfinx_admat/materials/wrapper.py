@@ -5,7 +5,7 @@ law's unknowns. ``Reduction`` appends unknown inputs, and as many equations for 
 the law's own unknowns and equations.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -90,6 +90,25 @@ class Wrapper(Material):
     @property
     def _solver(self) -> LocalNewton:
         return self.law._solver
+
+    # The law's state with variables of the wrapper's own: side by side where it is a dict, as
+    # users write it.
+
+    def _join(self, state: Any, own: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(state, dict):
+            return {"law": state, **own}
+        if same := sorted(set(state) & set(own)):
+            raise MaterialError(
+                f"{type(self).__name__}: {type(self.law).__name__} has state variables {same}, "
+                "names which the wrapper needs; rename them"
+            )
+        return {**state, **own}
+
+    def _part(self, state: dict[str, Any], names: Iterable[str]) -> tuple[Any, dict[str, Any]]:
+        own = {name: state[name] for name in names}
+        if set(state) == {"law", *own} and not isinstance(self.law.initial_state(), dict):
+            return state["law"], own
+        return {name: value for name, value in state.items() if name not in own}, own
 
     def _mechanical_input(self, *names: str) -> str:
         """The law's strain-like input among ``names``, or a MaterialError."""
@@ -221,24 +240,6 @@ class Reduction(Wrapper):
     def _solver(self) -> LocalNewton:
         return self.law._solver if self.solver is None else self.solver
 
-    # The law's state with the unknowns: side by side where it is a dict, as users write it.
-
-    def _join(self, state: Any, y: dict[str, Any]) -> dict[str, Any]:
-        if not isinstance(state, dict):
-            return {"law": state, **y}
-        if same := sorted(set(state) & set(y)):
-            raise MaterialError(
-                f"{type(self).__name__}: {type(self.law).__name__} has state variables {same}, "
-                "names which the wrapper needs; rename them"
-            )
-        return {**state, **y}
-
-    def _part(self, state: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        y = {name: state[name] for name in self.unknowns()}
-        if set(state) == {"law", *y} and not isinstance(self.law.initial_state(), dict):
-            return state["law"], y
-        return {name: value for name, value in state.items() if name not in y}, y
-
     def initial_state(self) -> dict[str, Any]:
         """The law's state, and the unknowns."""
         return self._join(self.law.initial_state(), self.unknowns())
@@ -248,7 +249,7 @@ class Reduction(Wrapper):
         return self.law._prepare(self.to_law(prepared.inputs, y), prepared.state, prepared.dt)
 
     def _prepare(self, inputs: dict[str, jax.Array], state: Any, dt: jax.Array) -> _Reduced:
-        law_state, y = self._part(state)
+        law_state, y = self._part(state, self.unknowns())
         prepared = _Reduced(inputs, law_state, dt, y)
         if not (y and self.law.linear_when_elastic):
             return prepared
@@ -306,5 +307,5 @@ class Reduction(Wrapper):
         return self.from_law(outputs, prepared.inputs, y), self._join(state, y), meant
 
     def _free_energy(self, inputs: dict[str, jax.Array], state: Any) -> jax.Array:
-        law_state, y = self._part(state)
+        law_state, y = self._part(state, self.unknowns())
         return self.law._free_energy(self.to_law(inputs, y), law_state)
