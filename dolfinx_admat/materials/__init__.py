@@ -18,6 +18,7 @@ from .base import ImplicitLaw as ImplicitLaw
 from .base import ImplicitSmallStrain as ImplicitSmallStrain
 from .base import Material as Material
 from .base import Step as Step
+from .composed import Elastoviscoplastic as Elastoviscoplastic
 from .elasticity import Elastic as Elastic
 from .elasticity import Elasticity as Elasticity
 from .elasticity import IsotropicElasticity as IsotropicElasticity
@@ -29,6 +30,8 @@ from .generalised_standard import GeneralisedStandardFiniteStrain as Generalised
 from .generalised_standard import GeneralisedStandardLaw as GeneralisedStandardLaw
 from .generalised_standard import smoothed_norm as smoothed_norm
 from .hardening import LinearHardening as LinearHardening
+from .hardening import SwiftHardening as SwiftHardening
+from .hardening import TabulatedHardening as TabulatedHardening
 from .hardening import VoceHardening as VoceHardening
 from .hyperelasticity import HolzapfelGasserOgden as HolzapfelGasserOgden
 from .hyperelasticity import Incompressible as Incompressible
@@ -39,6 +42,10 @@ from .hyperelasticity import SplitHyperelastic as SplitHyperelastic
 from .hyperelasticity import logarithmic_volume as logarithmic_volume
 from .hyperelasticity import quadratic_volume as quadratic_volume
 from .hyperelasticity import simo_miehe_volume as simo_miehe_volume
+from .kinematic import ArmstrongFrederick as ArmstrongFrederick
+from .kinematic import KinematicHardening as KinematicHardening
+from .kinematic import Prager as Prager
+from .kinematic import StaticRecovery as StaticRecovery
 from .log_strain import LogarithmicStrain as LogarithmicStrain
 from .parameters import Parameters as Parameters
 from .parameters import parameter as parameter
@@ -54,8 +61,15 @@ from .stress_state import PlaneStrain as PlaneStrain
 from .stress_state import PlaneStress as PlaneStress
 from .stress_state import UniaxialStress as UniaxialStress
 from .viscoplasticity import PerzynaViscoplasticity as PerzynaViscoplasticity
+from .viscous_flow import NortonFlow as NortonFlow
+from .viscous_flow import ViscousFlow as ViscousFlow
 from .wrapper import Reduction as Reduction
 from .wrapper import Transform as Transform
+from .yield_functions import DruckerPrager as DruckerPrager
+from .yield_functions import Hill48 as Hill48
+from .yield_functions import Hosford as Hosford
+from .yield_functions import VonMises as VonMises
+from .yield_functions import YieldFunction as YieldFunction
 
 __all__ = [
     "AXISYMMETRIC",
@@ -66,17 +80,22 @@ __all__ = [
     "SYMMETRIC",
     "TENSOR",
     "VECTOR",
+    "ArmstrongFrederick",
     "Axisymmetry",
     "BungeAngles",
+    "DruckerPrager",
     "Elastic",
     "Elasticity",
+    "Elastoviscoplastic",
     "ExplicitFiniteStrain",
     "ExplicitLaw",
     "ExplicitSmallStrain",
     "GeneralisedStandard",
     "GeneralisedStandardFiniteStrain",
     "GeneralisedStandardLaw",
+    "Hill48",
     "HolzapfelGasserOgden",
+    "Hosford",
     "Hyperelastic",
     "ImplicitFiniteStrain",
     "ImplicitLaw",
@@ -85,12 +104,14 @@ __all__ = [
     "IsotropicElasticity",
     "J2Plasticity",
     "J2PlasticityGeneral",
+    "KinematicHardening",
     "LinearElastic",
     "LinearHardening",
     "LogarithmicStrain",
     "Material",
     "MooneyRivlin",
     "NeoHookean",
+    "NortonFlow",
     "Ogden",
     "OrthotropicElasticity",
     "Parameters",
@@ -98,15 +119,22 @@ __all__ = [
     "PlaneStrain",
     "PlaneStress",
     "PointResult",
+    "Prager",
     "Reduction",
     "Rotated",
     "Shape",
     "SplitHyperelastic",
+    "StaticRecovery",
     "Step",
+    "SwiftHardening",
+    "TabulatedHardening",
     "Transform",
     "TransverselyIsotropicElasticity",
     "UniaxialStress",
+    "ViscousFlow",
     "VoceHardening",
+    "VonMises",
+    "YieldFunction",
     "bunge_rotation",
     "evaluate_point",
     "logarithmic_volume",

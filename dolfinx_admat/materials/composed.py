@@ -1,0 +1,306 @@
+"""Small-strain plasticity and viscoplasticity composed of exchangeable parts."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dolfinx_admat.errors import MaterialError
+
+from .base import ImplicitSmallStrain
+from .parts import check_part, flag, method
+
+# The overstress of a viscous part usually has an infinite slope at rest. Below this rate (1/time)
+# it is replaced by a straight line: far below any rate that matters, far above underflow.
+SLOWEST = 1e-200
+# A step that is shorter counts as that long, for a rate that can be computed.
+SHORTEST = 1e-30
+
+
+class Trial(NamedTuple):
+    """What a step without plastic flow would reach, at t_n + theta dt.
+
+    Attributes:
+        strain: Total strain at t_{n+1}; Mandel (6,).
+        state: State at t_n.
+        dt: Step; ().
+        elastic_strain: Without further flow; Mandel (6,).
+        relative: Stress minus back stress, without further flow; Mandel (6,).
+        overstress: Yield function minus yield stress there; ().
+        stiffness: A shear stiffness (2 mu), for scales of equations; ().
+    """
+
+    strain: jax.Array
+    state: dict[str, jax.Array]
+    dt: jax.Array
+    elastic_strain: jax.Array
+    relative: jax.Array
+    overstress: jax.Array
+    stiffness: jax.Array
+
+
+class Elastoviscoplastic(ImplicitSmallStrain):
+    """Elastic, plastic or viscoplastic law, composed of parts; general residual, one Newton solve.
+
+    stress = elasticity(strain - plastic_strain)
+    f = yield_function(stress - X) - R(p),  X = sum of the back stresses
+    d(plastic_strain) = dp dg/dstress (stress - X),  g = flow, or the yield function
+    no viscosity:  f <= 0, dp >= 0, f dp = 0
+    viscosity:     <f> = overstress(dp/dt)
+
+    Unknowns: the increments of plastic strain (6,), of p () and of each back strain (6,). With
+    theta < 1 (generalised mid-point rule), all that these equations hold is taken at
+    t_n + theta dt, with variables interpolated linearly; so f <= 0 holds there, not at the end.
+
+    A part is a module or a plain function; ``parts`` has the table of what each must have. What
+    the law says of itself follows from its parts: the tangent is symmetric where the flow is
+    associated, the elasticity has an energy, and each kinematic part says so; the free energy is
+    that of the elasticity plus what hardening parts store, and is declared where the dissipation
+    cannot be negative (associated flow, convex yield function, theta = 1, kinematic parts with
+    ``stored_energy``).
+
+    Attributes:
+        elasticity: ``stress(elastic_strain)``, e.g. ``IsotropicElasticity``.
+        yield_function: Equivalent stress, e.g. ``VonMises``.
+        hardening: Yield stress R(p), e.g. ``VoceHardening``; None: R = 0, needs a viscosity.
+        kinematic: Any number of back stresses, e.g. ``ArmstrongFrederick``.
+        flow: Plastic potential g; None: the yield function (associated).
+        viscosity: ``overstress(rate)``, e.g. ``NortonFlow``; None: rate-independent.
+        theta: 1 is backward Euler, 1/2 the mid-point rule (0 < theta <= 1); static.
+
+    Raises:
+        MaterialError: A part does not do what it must, or theta is out of range.
+
+    Source: J.C. Simo, T.J.R. Hughes, Computational Inelasticity, 1998, chapters 2 and 3 (return
+    mapping as one system); J.-L. Chaboche, Int. J. Plasticity 5 (1989); mid-point rule: M. Ortiz,
+    E.P. Popov, Int. J. Numer. Methods Eng. 21 (1985).
+    """
+
+    elasticity: Any
+    yield_function: Any
+    hardening: Any = None
+    kinematic: Any = ()
+    flow: Any = None
+    viscosity: Any = None
+    theta: float = eqx.field(static=True, default=1.0)
+
+    def __check_init__(self) -> None:
+        name = type(self).__name__
+        if not isinstance(self.kinematic, tuple | list):
+            object.__setattr__(self, "kinematic", (self.kinematic,))
+        if not (isinstance(self.theta, int | float) and 0.0 < self.theta <= 1.0):
+            raise MaterialError(f"{name}: theta must be in (0, 1]; got {self.theta!r}")
+        if self.hardening is None and self.viscosity is None:
+            raise MaterialError(
+                f"{name}: without hardening the yield stress is 0, which needs a viscosity; "
+                "got neither"
+            )
+        tensor, number = (6,), ()
+        check_part(name, "elasticity.stress", method(self.elasticity, "stress"), (tensor,), tensor)
+        check_part(name, "yield_function", self.yield_function, (tensor,), number)
+        if self.hardening is not None:
+            check_part(name, "hardening", self.hardening, (number,), number)
+        for i, part in enumerate(self.kinematic):
+            role = f"kinematic[{i}]"
+            check_part(name, f"{role}.back_stress", method(part, "back_stress"), (tensor,), tensor)
+            if hasattr(part, "increment"):
+                arguments = (tensor, tensor, number, number)
+                check_part(name, f"{role}.increment", part.increment, arguments, tensor)
+        if self.flow is not None:
+            check_part(name, "flow", self.flow, (tensor,), number)
+        if self.viscosity is not None:
+            overstress = method(self.viscosity, "overstress")
+            check_part(name, "viscosity.overstress", overstress, (number,), number)
+
+    # What follows from the parts.
+
+    @property
+    def rate_dependent(self) -> bool:  # type: ignore[override]
+        """Whether there is viscosity or static recovery."""
+        return self.viscosity is not None or self._recovers
+
+    @property
+    def symmetric_tangent(self) -> bool:  # type: ignore[override]
+        """Whether the flow is associated, and all parts have potentials."""
+        return (
+            self.flow is None
+            and hasattr(self.elasticity, "energy")
+            and all(flag(part, "symmetric_tangent") for part in self.kinematic)
+            and (self.theta == 1.0 or flag(self.elasticity, "linear"))
+        )
+
+    @property
+    def isotropic(self) -> bool:  # type: ignore[override]
+        """Whether all parts are."""
+        parts = (self.elasticity, self.yield_function, *self.kinematic)
+        parts = parts if self.flow is None else (*parts, self.flow)
+        return all(flag(part, "isotropic") for part in parts)
+
+    @property
+    def linear_when_elastic(self) -> bool:  # type: ignore[override]
+        """Whether the elasticity is linear, and nothing recovers meanwhile."""
+        return flag(self.elasticity, "linear") and not self._recovers
+
+    @property
+    def has_free_energy(self) -> bool:
+        """Whether parts declare energies such that the dissipation cannot be negative."""
+        return (
+            self.flow is None
+            and self.theta == 1.0
+            and hasattr(self.elasticity, "energy")
+            and flag(self.yield_function, "convex")
+            and all(hasattr(part, "stored_energy") for part in self.kinematic)
+        )
+
+    @property
+    def _recovers(self) -> bool:
+        return any(flag(part, "recovers") for part in self.kinematic)
+
+    def free_energy(self, strain: jax.Array, state: dict[str, jax.Array]) -> jax.Array:
+        """Elastic energy, and what the hardening parts store; ()."""
+        energy = self.elasticity.energy(strain - state["plastic_strain"])
+        if hasattr(self.hardening, "stored_energy"):
+            energy = energy + self.hardening.stored_energy(state["equivalent_plastic_strain"])
+        for name, part in self._back_strains.items():
+            energy = energy + part.stored_energy(state[name])
+        return energy
+
+    # The equations.
+
+    @property
+    def _back_strains(self) -> dict[str, Any]:
+        """The kinematic parts by the names of their state variables."""
+        return {f"back_strain_{i}": part for i, part in enumerate(self.kinematic, start=1)}
+
+    def initial_state(self) -> dict[str, jax.Array]:
+        """plastic_strain (6,), equivalent_plastic_strain (), back_strain_1 (6,), ...
+
+        With theta < 1 also elastic_strain (6,).
+        """
+        tensors = ["plastic_strain", *self._back_strains]
+        if self.theta != 1.0:
+            tensors.append("elastic_strain")
+        state = {name: jnp.zeros(6) for name in tensors}
+        return {**state, "equivalent_plastic_strain": jnp.zeros(())}
+
+    def _relative(self, elastic_strain: jax.Array, back_strains: dict[str, Any]) -> jax.Array:
+        """Stress minus back stresses; Mandel (6,)."""
+        stress = method(self.elasticity, "stress")(elastic_strain)
+        for name, part in self._back_strains.items():
+            stress = stress - method(part, "back_stress")(back_strains[name])
+        return stress
+
+    def _yield_stress(self, p: jax.Array) -> jax.Array:
+        return jnp.zeros(()) if self.hardening is None else self.hardening(p)
+
+    def prepare(self, strain: jax.Array, state: dict[str, jax.Array], dt: jax.Array) -> Trial:
+        """Elastic predictor."""
+        elastic_strain = strain - state["plastic_strain"]
+        if self.theta != 1.0:
+            begin = state["elastic_strain"]
+            elastic_strain = begin + self.theta * (elastic_strain - begin)
+        relative = self._relative(elastic_strain, state)
+        limit = self._yield_stress(state["equivalent_plastic_strain"])
+        shear = jnp.asarray(np.array([1.0, -1.0, 0.0, 0.0, 0.0, 0.0]) / np.sqrt(2.0))
+        stress = method(self.elasticity, "stress")
+        _, change = jax.jvp(stress, (elastic_strain,), (shear,))
+        stiffness = jax.lax.stop_gradient(jnp.sum(shear * change))
+        overstress = self.yield_function(relative) - limit
+        return Trial(strain, state, dt, elastic_strain, relative, overstress, stiffness)
+
+    def _no_flow(self, trial: Trial) -> jax.Array:
+        # A point that flowed in the last step starts the next one with f = 0 up to round-off; it
+        # must count as elastic, so that the first tangent after a load reversal is elastic.
+        p = trial.state["equivalent_plastic_strain"]
+        return trial.overstress <= 1e-10 * self._yield_stress(p)
+
+    def elastic(self, trial: Trial) -> jax.Array | None:
+        """No flow while f(trial) <= 0, up to round-off; with static recovery there is no test."""
+        return None if self._recovers else self._no_flow(trial)
+
+    def guess(self, trial: Trial) -> dict[str, jax.Array]:
+        """No flow; with viscosity, somewhat less flow than the answer, if it is plastic."""
+        dp, direction = jnp.zeros(()), jnp.zeros(6)
+        if self.viscosity is not None:
+            direction = jax.grad(self.flow or self.yield_function)(trial.relative)
+            dp = jnp.where(self._no_flow(trial), 0.0, self._lower_bound(trial, direction))
+        flow = dp * direction
+        x = {"flow": flow, "dp": dp}
+        for name, part in self._back_strains.items():
+            old = trial.state[name]
+            x[name] = (
+                part.increment(old, flow, dp, trial.dt) if hasattr(part, "increment") else flow
+            )
+        return x
+
+    def _lower_bound(self, trial: Trial, direction: jax.Array) -> jax.Array:
+        """An increment from which Newton's method climbs to the answer; ().
+
+        Either elasticity or viscosity takes at least half of the overstress. The overstress is a
+        concave function of the rate, so the method converges monotonically from below.
+        """
+        half = 0.5 * jnp.where(self._no_flow(trial), 1.0, trial.overstress)
+        stress = method(self.elasticity, "stress")
+        _, change = jax.jvp(stress, (trial.elastic_strain,), (direction,))
+        steepness = self.theta * jnp.sum(direction * change)
+        by_elasticity = half / jnp.where(steepness > 0.0, steepness, 1.0)
+        if not hasattr(self.viscosity, "rate"):
+            return by_elasticity
+        return jnp.minimum(by_elasticity, trial.dt * self.viscosity.rate(half))
+
+    def _overstress(self, dp: jax.Array, dt: jax.Array) -> jax.Array:
+        """What viscosity adds to the yield stress; ()."""
+        if self.viscosity is None:
+            return jnp.zeros(())
+        overstress = method(self.viscosity, "overstress")
+        rate = dp / jnp.maximum(dt, SHORTEST)
+        slowest = overstress(jnp.asarray(SLOWEST))
+        fast = rate > SLOWEST
+        return jnp.where(fast, overstress(jnp.where(fast, rate, 1.0)), slowest * (rate / SLOWEST))
+
+    def residual(self, x: dict[str, jax.Array], trial: Trial) -> dict[str, jax.Array]:
+        """Flow rule (6,), yield condition (), evolution of each back strain (6,)."""
+        theta, state, flow, dp = self.theta, trial.state, x["flow"], x["dp"]
+        at = {name: state[name] + theta * x[name] for name in self._back_strains}
+        relative = self._relative(trial.elastic_strain - theta * flow, at)
+        f = self.yield_function(relative)
+        f = f - self._yield_stress(state["equivalent_plastic_strain"] + theta * dp)
+        f = (f - self._overstress(dp, trial.dt)) / trial.stiffness
+        if self._recovers:  # there is no elastic test: f <= 0, dp >= 0, f dp = 0 as an equation
+            f = jnp.where(dp + f > 0.0, f, -dp)
+        potential = self.yield_function if self.flow is None else self.flow
+        if hasattr(potential, "flow_rule"):
+            rule = potential.flow_rule(flow, dp, relative, 1.0 / trial.stiffness)
+        else:
+            rule = flow - dp * jax.grad(potential)(relative)
+        r = {"flow": rule, "dp": f}
+        for name, part in self._back_strains.items():
+            change = flow
+            if hasattr(part, "increment"):
+                change = part.increment(at[name], flow, dp, trial.dt)
+            r[name] = x[name] - change
+        return r
+
+    def finish(
+        self, x: dict[str, jax.Array], trial: Trial
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Stress and state at t_{n+1}."""
+        plastic_strain = trial.state["plastic_strain"] + x["flow"]
+        elastic_strain = trial.strain - plastic_strain
+        state = {name: trial.state[name] + x[name] for name in self._back_strains}
+        state["plastic_strain"] = plastic_strain
+        p = trial.state["equivalent_plastic_strain"]
+        state["equivalent_plastic_strain"] = p + x["dp"]
+        if self.theta != 1.0:
+            state["elastic_strain"] = elastic_strain
+        return method(self.elasticity, "stress")(elastic_strain), state
+
+    def admissible(
+        self, outputs: jax.Array, state: dict[str, jax.Array], trial: Trial
+    ) -> jax.Array:
+        """No negative flow, and a yield stress that softening has not used up."""
+        p = state["equivalent_plastic_strain"]
+        grows = p >= trial.state["equivalent_plastic_strain"] - 1e-12
+        return grows if self.hardening is None else grows & (self._yield_stress(p) > 0.0)

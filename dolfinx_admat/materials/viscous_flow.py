@@ -1,0 +1,47 @@
+"""Viscous flow: the overstress that goes with a rate of plastic flow; part of a law."""
+
+import jax
+
+from .parameters import Parameters, parameter
+
+
+class ViscousFlow(Parameters):
+    """Overstress as a function of the rate dp/dt: write ``overstress``, and ``rate`` if known.
+
+    The overstress grows with the rate from zero at zero, and is asked for positive rates only.
+    """
+
+    def overstress(self, rate: jax.Array) -> jax.Array:
+        """Overstress of a rate; () -> (), units of stress."""
+        raise NotImplementedError
+
+
+class NortonFlow(ViscousFlow):
+    """Power law dp/dt = (<f> / K)^n, that is f = K (dp/dt)^(1/n).
+
+    Without hardening it is Norton's creep, dp/dt = (s_eq / K)^n; with it, f = s_eq - R(p) is
+    Perzyna's overstress above a threshold.
+
+    Attributes:
+        K: Viscous resistance (> 0), units of stress x time^(1/n).
+        n: Rate exponent (>= 1).
+
+    Source: F.H. Norton, The Creep of Steel at High Temperatures, 1929; P. Perzyna, Fundamental
+    problems in viscoplasticity, Adv. Appl. Mech. 9 (1966).
+    """
+
+    K: jax.Array | float = parameter(above=0.0)
+    n: jax.Array | float = parameter(at_least=1.0)
+
+    @classmethod
+    def from_creep(cls, A: float, n: float) -> "NortonFlow":
+        """The flow dp/dt = A f^n, with A (> 0) in stress^-n / time."""
+        return cls(A ** (-1.0 / n), n)
+
+    def overstress(self, rate: jax.Array) -> jax.Array:
+        """K rate^(1/n); () -> ()."""
+        return self.K * rate ** (1.0 / self.n)
+
+    def rate(self, overstress: jax.Array) -> jax.Array:
+        """(overstress / K)^n; () -> ()."""
+        return (overstress / self.K) ** self.n
