@@ -17,7 +17,7 @@ from dolfinx_admat.errors import AdmatError, MaterialError
 
 _PACKAGE = os.path.dirname(os.path.dirname(__file__))
 _LIBRARY_LAWS = os.path.dirname(__file__)
-_NO_LAWS = ("base.py", "parameters.py", "point.py", "wrapper.py")
+_NO_LAWS = ("base.py", "generalised_standard.py", "parameters.py", "point.py", "wrapper.py")
 _STDLIB = sysconfig.get_path("stdlib") + os.sep
 
 _NUMPY = (
@@ -80,12 +80,7 @@ def _is_law_frame(filename: str, law: Any) -> bool:
     """Whether the line is the law's, not of a library that it calls."""
     folder, file = os.path.split(filename)
     if folder == _LIBRARY_LAWS:
-        return not file.startswith("_") and file not in (
-            "base.py",
-            "parameters.py",
-            "point.py",
-            "wrapper.py",
-        )
+        return not file.startswith("_") and file not in _NO_LAWS
     if filename.startswith((_PACKAGE + os.sep, "<frozen")):
         return False
     installed = "site-packages" in filename or "dist-packages" in filename
