@@ -9,8 +9,7 @@ import jax.numpy as jnp
 
 from dolfinx_admat.implicit import LocalResult, LocalStatus, Strategy
 from dolfinx_admat.implicit._newton import CENTRAL_STEP
-from dolfinx_admat.materials import Material
-from dolfinx_admat.materials._declare import named_leaves
+from dolfinx_admat.materials.parameters import replace_parameters
 
 #: What a kernel may be asked for.
 TASKS = ("update", "tangent", "pullback")
@@ -101,12 +100,3 @@ def central_differences(function: Any, inputs: dict) -> dict:
             shape = rows.shape[:-1] + value.shape
             blocks.setdefault(output, {})[name] = rows.reshape(shape)
     return blocks
-
-
-def replace_parameters(law: Material, values: dict[str, jax.Array]) -> Material:
-    """The law with the parameters named by dotted paths replaced."""
-    names = list(named_leaves(law))
-    leaves, tree = jax.tree.flatten(law)
-    for name, value in values.items():
-        leaves[names.index(name)] = value
-    return jax.tree.unflatten(tree, leaves)

@@ -25,6 +25,7 @@ from .elasticity import IsotropicElasticity as IsotropicElasticity
 from .elasticity import LinearElastic as LinearElastic
 from .elasticity import OrthotropicElasticity as OrthotropicElasticity
 from .elasticity import TransverselyIsotropicElasticity as TransverselyIsotropicElasticity
+from .energies import WithEnergies as WithEnergies
 from .generalised_standard import GeneralisedStandard as GeneralisedStandard
 from .generalised_standard import GeneralisedStandardFiniteStrain as GeneralisedStandardFiniteStrain
 from .generalised_standard import GeneralisedStandardLaw as GeneralisedStandardLaw
@@ -60,6 +61,11 @@ from .stress_state import Axisymmetry as Axisymmetry
 from .stress_state import PlaneStrain as PlaneStrain
 from .stress_state import PlaneStress as PlaneStress
 from .stress_state import UniaxialStress as UniaxialStress
+from .temperature import Polynomial as Polynomial
+from .temperature import Table as Table
+from .temperature import TemperatureDependent as TemperatureDependent
+from .temperature import ThermalExpansion as ThermalExpansion
+from .thermomechanics import ThermoMechanical as ThermoMechanical
 from .viscoplasticity import PerzynaViscoplasticity as PerzynaViscoplasticity
 from .viscous_flow import NortonFlow as NortonFlow
 from .viscous_flow import ViscousFlow as ViscousFlow
@@ -119,6 +125,7 @@ __all__ = [
     "PlaneStrain",
     "PlaneStress",
     "PointResult",
+    "Polynomial",
     "Prager",
     "Reduction",
     "Rotated",
@@ -127,13 +134,18 @@ __all__ = [
     "StaticRecovery",
     "Step",
     "SwiftHardening",
+    "Table",
     "TabulatedHardening",
+    "TemperatureDependent",
+    "ThermalExpansion",
+    "ThermoMechanical",
     "Transform",
     "TransverselyIsotropicElasticity",
     "UniaxialStress",
     "ViscousFlow",
     "VoceHardening",
     "VonMises",
+    "WithEnergies",
     "YieldFunction",
     "bunge_rotation",
     "evaluate_point",

@@ -142,6 +142,15 @@ def _ranges(tree: Any, prefix: str) -> Iterator[tuple[str, Range]]:
             yield from _ranges(value, f"{prefix}{key}.")
 
 
+def replace_parameters(law: Any, values: dict[str, Any]) -> Any:
+    """The law with the parameters named by dotted paths replaced; nothing is checked."""
+    names = list(named_leaves(law))
+    leaves, tree = jax.tree.flatten(law)
+    for name, value in values.items():
+        leaves[names.index(name)] = value
+    return jax.tree.unflatten(tree, leaves)
+
+
 def check_parameters(law: Any, given: dict[str, Any] | None = None, name: str = "") -> None:
     """Check the values of parameters, as far as they are known.
 

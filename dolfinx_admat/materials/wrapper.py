@@ -94,6 +94,9 @@ class Wrapper(Material):
     # The law's state with variables of the wrapper's own: side by side where it is a dict, as
     # users write it.
 
+    def _own_names(self) -> Iterable[str]:
+        return ()
+
     def _join(self, state: Any, own: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(state, dict):
             return {"law": state, **own}
@@ -104,8 +107,8 @@ class Wrapper(Material):
             )
         return {**state, **own}
 
-    def _part(self, state: dict[str, Any], names: Iterable[str]) -> tuple[Any, dict[str, Any]]:
-        own = {name: state[name] for name in names}
+    def _part(self, state: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        own = {name: state[name] for name in self._own_names()}
         if set(state) == {"law", *own} and not isinstance(self.law.initial_state(), dict):
             return state["law"], own
         return {name: value for name, value in state.items() if name not in own}, own
@@ -240,6 +243,9 @@ class Reduction(Wrapper):
     def _solver(self) -> LocalNewton:
         return self.law._solver if self.solver is None else self.solver
 
+    def _own_names(self) -> Iterable[str]:
+        return self.unknowns()
+
     def initial_state(self) -> dict[str, Any]:
         """The law's state, and the unknowns."""
         return self._join(self.law.initial_state(), self.unknowns())
@@ -249,7 +255,7 @@ class Reduction(Wrapper):
         return self.law._prepare(self.to_law(prepared.inputs, y), prepared.state, prepared.dt)
 
     def _prepare(self, inputs: dict[str, jax.Array], state: Any, dt: jax.Array) -> _Reduced:
-        law_state, y = self._part(state, self.unknowns())
+        law_state, y = self._part(state)
         prepared = _Reduced(inputs, law_state, dt, y)
         if not (y and self.law.linear_when_elastic):
             return prepared
@@ -307,5 +313,5 @@ class Reduction(Wrapper):
         return self.from_law(outputs, prepared.inputs, y), self._join(state, y), meant
 
     def _free_energy(self, inputs: dict[str, jax.Array], state: Any) -> jax.Array:
-        law_state, y = self._part(state, self.unknowns())
+        law_state, y = self._part(state)
         return self.law._free_energy(self.to_law(inputs, y), law_state)
