@@ -115,12 +115,18 @@ def case(cases):
 
 
 @pytest.mark.reference
-def test_st_s04_limit_load(case):
+def test_st_s04_limit_load(case, verified):
     pressures = Footing(case, graded(8, 14, 16, 1.4), 2, True).run(0.0005, 0.001, 0.0015, 0.002)
     exact, tolerance = 2.0 + np.pi, case["tolerance"]
     assert tolerance["limit_rel_lower"] < 0.011 and tolerance["limit_rel_upper"] < 0.031
-    # Measured: 5.169, 0.5 % above; a mixed method has no bound, but this one comes from above.
-    assert -tolerance["limit_rel_lower"] * exact < pressures[-1] - exact < 0.01 * exact
+    # Measured: 5.169, 0.5 % above.
+    verified(
+        law="J2Plasticity",
+        hypotheses="plane strain, independent dilatation, FE",
+        against="Prandtl's limit load of a strip footing (ST-S04)",
+        error=abs(pressures[-1] / exact - 1.0),
+        tolerance=tolerance["limit_rel_lower"],  # the stricter one
+    )
     assert 0.0 <= pressures[3] - pressures[2] < 1e-3 * exact  # a plateau
     assert pressures[0] < 0.95 * exact  # reached by plastic flow, not at once
 

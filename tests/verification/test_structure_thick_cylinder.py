@@ -97,7 +97,7 @@ class Cylinder:
 
 
 @pytest.mark.reference
-def test_displacements_up_to_collapse_and_the_limit_load(cases):
+def test_st_s01_displacements_up_to_collapse_and_the_limit_load(cases, verified):
     case = json.loads((cases / f"{NAME}.json").read_text())
     hill = np.loadtxt(cases / f"{NAME}.csv", delimiter=",", skiprows=1)
     cylinder = Cylinder(case)
@@ -117,14 +117,29 @@ def test_displacements_up_to_collapse_and_the_limit_load(cases):
 
     # Measured: within 0.3 % of the table, which has 8x6 quadrilaterals.
     assert len(found) == len(levels)
-    np.testing.assert_allclose(
-        found, [row[1:] for row in case["fem_table"]], rtol=tolerance["u_rel_to_fem_table"]
-    )
     outer = np.interp(levels[1:], hill[:, 2], hill[:, 3])
-    np.testing.assert_allclose([u for u, _ in found[1:]], outer, rtol=tolerance["u_b_rel_to_Hill"])
+    table = np.array([row[1:] for row in case["fem_table"]])
+    named = {"law": "J2Plasticity", "hypotheses": "plane strain, FE"}
+    verified(
+        **named,
+        against="thick cylinder, displacements of de Souza Neto et al. (ST-S01)",
+        error=np.max(np.abs(np.array(found) / table - 1.0)),
+        tolerance=tolerance["u_rel_to_fem_table"],
+    )
+    verified(
+        **named,
+        against="thick cylinder, Hill's outer displacement (ST-S01)",
+        error=np.max(np.abs([u for u, _ in found[1:]] / outer - 1.0)),
+        tolerance=tolerance["u_b_rel_to_Hill"],
+    )
     # Collapse lies between the last accepted load and the smallest step that failed after it.
     assert stepper.time == accepted[0]
-    assert abs(stepper.time - 1.0) < tolerance["limit_load_rel"]
+    verified(
+        **named,
+        against="thick cylinder, Hill's limit load (ST-S01)",
+        error=abs(stepper.time - 1.0),
+        tolerance=tolerance["limit_load_rel"],
+    )
     # The failed attempts have left no trace: load, displacement and history are those of the
     # last accepted step, at which nothing is left to solve.
     state = cylinder.material.state["equivalent_plastic_strain"]
