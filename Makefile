@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-full bench lint clean
+.PHONY: help setup demo test test-full bench docs verify lint clean
 
 NP ?= 2
 DEMO := demos/demo_perforated_plate.py
@@ -27,6 +27,8 @@ help:
 	@echo "make test-full   the same with all combinations"
 	@echo "make bench       time kernels, tangents, compilation, assembly, ranks and solvers against"
 	@echo "                 peers; SECTION=kernels (gpu, tangent, compile, fe, mpi, solver) one of them"
+	@echo "make docs        build the documentation into build/docs/index.html"
+	@echo "make verify      measure the errors in its table of laws again"
 	@echo "make setup       make .venv with everything in it; DOLFINX=host reuses an installed dolfinx,"
 	@echo "                 PYTHON=/path/to/python3 names the interpreter"
 	@echo "make lint        ruff and mypy"
@@ -51,6 +53,15 @@ bench: setup
 	@$(PYTHON_VENV) .ci/setup_bench.py
 	$(RUN) PYTHONPATH=.venv-bench .venv/bin/python -m benchmarks $(SECTION)
 
+# Warnings are errors: a name without documentation, a link that leads nowhere.
+docs: setup
+	@$(PYTHON_VENV) .ci/setup_docs.py
+	$(PYTHON_VENV) -m sphinx -q -W --keep-going -d build/doctrees docs build/docs
+	@echo "build/docs/index.html"
+
+verify: setup
+	$(PYTHON_VENV) docs/verify.py
+
 lint: setup
 	$(PYTHON_VENV) -m ruff check .
 	$(PYTHON_VENV) -m ruff format --check .
@@ -58,5 +69,5 @@ lint: setup
 
 clean:
 	@[ ! -e .venv/admat-made ] || rm -rf .venv
-	rm -rf .pytest_cache .mypy_cache .ruff_cache build results
+	rm -rf .pytest_cache .mypy_cache .ruff_cache build docs/generated results
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

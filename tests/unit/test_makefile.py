@@ -60,12 +60,22 @@ def fake_python(folder, version, verdict="ok"):
 
 def test_bare_make_lists_the_targets(clone):
     done, _ = make(clone)
-    for target in ("demo", "test", "test-full", "setup", "lint", "clean"):
+    for target in (
+        "demo",
+        "test",
+        "test-full",
+        "bench",
+        "docs",
+        "verify",
+        "setup",
+        "lint",
+        "clean",
+    ):
         assert f"make {target} " in done.stdout
 
 
 def test_every_listed_target_exists(clone):
-    for target in ("demo", "test", "lint", "clean"):
+    for target in ("demo", "test", "docs", "verify", "lint", "clean"):
         done, _ = make(clone, "-n", target)
         assert done.returncode == 0, done.stderr
 

@@ -1,0 +1,80 @@
+"""Settings of Sphinx; `make docs` builds the pages into build/docs."""
+
+import re
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+import _pages  # noqa: E402
+
+import dolfinx_admat  # noqa: E402
+
+_pages.write(HERE / "generated")
+
+project = "dolfinx_admat"
+author = "The dolfinx_admat developers"
+version = release = dolfinx_admat.__version__
+html_title = f"dolfinx_admat {version}"
+html_theme = "furo"
+html_static_path = ["static"]
+html_css_files = ["formulas.css"]
+html_show_copyright = False
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["generated/api/*.inc"]
+suppress_warnings = ["config.cache"]
+default_role = "code"  # `name` in a docstring
+templates_path = []
+
+# README.md is a page as it stands; its headings are not ours to change.
+myst_heading_anchors = 3
+myst_enable_extensions = ["deflist"]
+
+# Every name in a signature that is ours must lead somewhere; the others' documentation is not
+# asked for, since a build needs no network.
+nitpicky = True
+nitpick_ignore_regex = [
+    ("py:.*", r"(?!dolfinx_admat).*"),
+    ("py:.*", r"dolfinx_admat\.(.*\.)?(_\w+|Trial)"),
+]
+
+autodoc_member_order = "bysource"
+autodoc_class_signature = "mixed"
+autodoc_preserve_defaults = True
+napoleon_use_ivar = True
+napoleon_use_rtype = False
+napoleon_numpy_docstring = False
+python_use_unqualified_type_names = True
+
+
+def _escape(line: str) -> str:
+    pieces = re.split(r"(``.*?``|`[^`]*`)", line)
+    for k in range(0, len(pieces), 2):
+        pieces[k] = re.sub(r"\*|\||(?<=\w)_(?=\W|$)", r"\\\g<0>", pieces[k])
+    return "".join(pieces)
+
+
+def _plain_formulas(app, what, name, obj, options, lines):
+    """Docstrings are plain text with formulas: |r|, a * b and x_ mean nothing to reST."""
+    literal = None  # indentation of the paragraph whose `::` began a literal block
+    for k, line in enumerate(lines):
+        indent = len(line) - len(line.lstrip())
+        if literal is not None and line.strip() and indent <= literal:
+            literal = None
+        if literal is None:
+            lines[k] = _escape(line)
+            if line.rstrip().endswith("::"):
+                literal = indent
+
+
+def _skip(app, what, name, obj, skip, options):
+    """Fields of a NamedTuple are described by its class."""
+    return True if type(obj).__name__ == "_tuplegetter" else None
+
+
+def setup(app):
+    """What Sphinx calls."""
+    app.connect("autodoc-process-docstring", _plain_formulas, priority=400)  # before napoleon
+    app.connect("autodoc-skip-member", _skip)
