@@ -66,6 +66,8 @@ from .temperature import Table as Table
 from .temperature import TemperatureDependent as TemperatureDependent
 from .temperature import ThermalExpansion as ThermalExpansion
 from .thermomechanics import ThermoMechanical as ThermoMechanical
+from .viscoelasticity import GeneralisedMaxwell as GeneralisedMaxwell
+from .viscoelasticity import Zener as Zener
 from .viscoplasticity import PerzynaViscoplasticity as PerzynaViscoplasticity
 from .viscous_flow import NortonFlow as NortonFlow
 from .viscous_flow import ViscousFlow as ViscousFlow
@@ -96,6 +98,7 @@ __all__ = [
     "ExplicitFiniteStrain",
     "ExplicitLaw",
     "ExplicitSmallStrain",
+    "GeneralisedMaxwell",
     "GeneralisedStandard",
     "GeneralisedStandardFiniteStrain",
     "GeneralisedStandardLaw",
@@ -147,6 +150,7 @@ __all__ = [
     "VonMises",
     "WithEnergies",
     "YieldFunction",
+    "Zener",
     "bunge_rotation",
     "evaluate_point",
     "logarithmic_volume",

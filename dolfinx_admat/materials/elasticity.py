@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from .base import ExplicitSmallStrain
 from .parameters import Parameters, parameter
+from .parts import check_part, flag, method
 
 
 class Elasticity(Parameters):
@@ -191,25 +192,38 @@ class Elastic(ExplicitSmallStrain):
     """The law of an elastic part alone, stress = elasticity.stress(strain).
 
     Attributes:
-        elasticity: Elastic part.
+        elasticity: Elastic part, an ``Elasticity`` or a function strain (6,) -> stress (6,).
     """
 
-    elasticity: Elasticity
-    symmetric_tangent: ClassVar[bool] = True
+    elasticity: Any
+
+    def __check_init__(self) -> None:
+        stress = method(self.elasticity, "stress")
+        check_part("Elastic", "elasticity.stress", stress, ((6,),), (6,))
+
+    @property
+    def symmetric_tangent(self) -> bool:  # type: ignore[override]
+        """Whether the part has an energy."""
+        return hasattr(self.elasticity, "energy")
+
+    @property
+    def has_free_energy(self) -> bool:
+        """Whether the part has an energy."""
+        return hasattr(self.elasticity, "energy")
 
     @property
     def isotropic(self) -> bool:  # type: ignore[override]
-        """As the elastic part."""
-        return self.elasticity.isotropic
+        """As the part."""
+        return flag(self.elasticity, "isotropic")
 
     @property
     def linear_when_elastic(self) -> bool:  # type: ignore[override]
-        """As the elastic part."""
-        return self.elasticity.linear
+        """As the part."""
+        return flag(self.elasticity, "linear")
 
     def update(self, strain: jax.Array, state: Any, dt: jax.Array) -> tuple[jax.Array, Any]:
         """Strain (6,) -> stress (6,); no state."""
-        return self.elasticity.stress(strain), state
+        return method(self.elasticity, "stress")(strain), state
 
     def free_energy(self, strain: jax.Array, state: Any) -> jax.Array:
         """The stored energy."""
