@@ -19,6 +19,13 @@ from .base import ImplicitSmallStrain as ImplicitSmallStrain
 from .base import Material as Material
 from .base import Step as Step
 from .composed import Elastoviscoplastic as Elastoviscoplastic
+from .crystal import CubicElasticity as CubicElasticity
+from .crystal import FccCrystal as FccCrystal
+from .crystal import FccInteraction as FccInteraction
+from .crystal import OverstressSlip as OverstressSlip
+from .crystal import PowerLawSlip as PowerLawSlip
+from .crystal import SlipFlow as SlipFlow
+from .crystal import SlipHardening as SlipHardening
 from .elasticity import Elastic as Elastic
 from .elasticity import Elasticity as Elasticity
 from .elasticity import IsotropicElasticity as IsotropicElasticity
@@ -91,6 +98,7 @@ __all__ = [
     "ArmstrongFrederick",
     "Axisymmetry",
     "BungeAngles",
+    "CubicElasticity",
     "DruckerPrager",
     "Elastic",
     "Elasticity",
@@ -98,6 +106,8 @@ __all__ = [
     "ExplicitFiniteStrain",
     "ExplicitLaw",
     "ExplicitSmallStrain",
+    "FccCrystal",
+    "FccInteraction",
     "GeneralisedMaxwell",
     "GeneralisedStandard",
     "GeneralisedStandardFiniteStrain",
@@ -123,16 +133,20 @@ __all__ = [
     "NortonFlow",
     "Ogden",
     "OrthotropicElasticity",
+    "OverstressSlip",
     "Parameters",
     "PerzynaViscoplasticity",
     "PlaneStrain",
     "PlaneStress",
     "PointResult",
     "Polynomial",
+    "PowerLawSlip",
     "Prager",
     "Reduction",
     "Rotated",
     "Shape",
+    "SlipFlow",
+    "SlipHardening",
     "SplitHyperelastic",
     "StaticRecovery",
     "Step",

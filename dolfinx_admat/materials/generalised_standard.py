@@ -32,16 +32,14 @@ import jax.numpy as jnp
 
 from dolfinx_admat.errors import MaterialError
 from dolfinx_admat.implicit import LocalNewton
-from dolfinx_admat.tensors import norm
 
 from ._declare import as_numbers
+from ._flow_root import flow_root
 from ._mistakes import explained
 from .base import Material, _copied, _FiniteStrain, _SmallStrain
 
 _FORMS = ("dissipation", "dual_dissipation", "yield_function")
 
-# Flows below this strain are compared as they are, and by a root of their size above.
-_FLOW_UNIT = 1e-10
 # Rounds the corner of the complementarity conditions of several yield functions; a strain.
 _CORNER = 1e-13
 # A yield function counts as negative up to this fraction of the size of its terms: a point that
@@ -65,14 +63,6 @@ def smoothed_norm(a: jax.Array, width: float | jax.Array) -> jax.Array:
     """
     square = jnp.sum(jnp.square(a))
     return square / (jnp.sqrt(square + jnp.square(width)) + width)  # keeps its digits near zero
-
-
-def _root(flow: jax.Array, exponent: jax.Array) -> jax.Array:
-    """A flow with its size |v| replaced by m ((1 + |v|)^(1/m) - 1), v in units of _FLOW_UNIT."""
-    size = norm(flow / _FLOW_UNIT)
-    some = jnp.where(size > 0.0, size, 1.0)
-    shrunk = exponent * jnp.expm1(jnp.log1p(some) / exponent)
-    return flow * jnp.where(size > 0.0, shrunk / some, 1.0)
 
 
 class _Given(NamedTuple):
@@ -253,10 +243,10 @@ class GeneralisedStandardLaw(Material):
             rates = jax.grad(self._potential("dual_dissipation", given))(forces)
             dt = given.dt if self.rate_dependent else 1.0
 
-            exponent = jax.lax.stop_gradient(jnp.asarray(self.rate_exponent, dtype=float))
+            m = self.rate_exponent
 
             def same(flow: jax.Array, rate: jax.Array) -> jax.Array:
-                return _root(flow, exponent) - _root(dt * rate, exponent)
+                return flow_root(flow, m) - flow_root(dt * rate, m)
 
             return jax.tree.map(same, increment, rates)
         f, multiplier = self._potential("yield_function", given), x["multiplier"]
