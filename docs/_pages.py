@@ -27,6 +27,27 @@ PARTS = {
     "implicit": "Local solve",
 }
 
+# Where the name of a module does not say what it is about.
+TOPICS = {
+    "_declare": "Shapes of inputs and outputs",
+    "base": "Base classes",
+    "composed": "Composed elastoviscoplasticity",
+    "parts": "Parts of composed laws",
+    "kinematic": "Kinematic hardening",
+    "log_strain": "Logarithmic strain",
+    "plasticity": "J2 plasticity",
+    "viscoplasticity": "Perzyna viscoplasticity",
+    "point": "One point",
+    "stress_state": "Plane stress and other reductions",
+    "wrapper": "Base classes of wrappers",
+    "_newton": "Newton's method",
+    "_result": "Status",
+    "_buffers": "Buffers",
+    "batch": "Batches",
+    "device": "Batches on a device",
+    "mesh_io": "Meshes",
+}
+
 Material = materials.Material
 # Methods that every law has: described once, by the base classes, and not again by each law.
 CONTRACT = sorted(
@@ -65,7 +86,8 @@ def origins(part: str) -> dict[str, str]:
                 if alias.name == "*":
                     found |= origins(node.module)
                 elif alias.asname == alias.name:
-                    found[alias.name] = origin
+                    deeper = origins(node.module) if node.module in PARTS else {}
+                    found[alias.name] = deeper.get(alias.name, origin)
     if unknown := set(getattr(module, "__all__", [])) - set(found):
         raise ValueError(f"{module.__name__}.__all__: no `import X as X` for {sorted(unknown)}")
     return {name: found[name] for name in found if name in getattr(module, "__all__", found)}
@@ -116,7 +138,8 @@ def title(text: str, line: str) -> str:
 
 def topic(origin: str) -> str:
     """The subject of a module, by its name."""
-    return origin.rpartition(".")[2].strip("_").replace("_", " ").capitalize()
+    name = origin.rpartition(".")[2]
+    return TOPICS.get(name, name.strip("_").replace("_", " ").capitalize())
 
 
 def public_names() -> dict[str, dict[str, tuple[str, str]]]:

@@ -18,8 +18,6 @@ author = "The dolfinx_admat developers"
 version = release = dolfinx_admat.__version__
 html_title = f"dolfinx_admat {version}"
 html_theme = "furo"
-html_static_path = ["static"]
-html_css_files = ["formulas.css"]
 html_show_copyright = False
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
@@ -43,7 +41,7 @@ nitpick_ignore_regex = [
 autodoc_member_order = "bysource"
 autodoc_class_signature = "mixed"
 autodoc_preserve_defaults = True
-napoleon_use_ivar = True
+napoleon_custom_sections = [("Attributes", "params_style")]  # of a law: its parameters
 napoleon_use_rtype = False
 napoleon_numpy_docstring = False
 python_use_unqualified_type_names = True
@@ -67,6 +65,16 @@ def _plain_formulas(app, what, name, obj, options, lines):
             lines[k] = _escape(line)
             if line.rstrip().endswith("::"):
                 literal = indent
+    for k in reversed(range(1, len(lines))):
+        if lines[k].startswith(("Source:", "Equations:")) and lines[k - 1].strip():
+            lines.insert(k, "")
+
+
+def _short_defaults(app, what, name, obj, options, signature, returns):
+    """The settings of the local solve are described once, by their class."""
+    if signature:
+        signature = re.sub(r"LocalNewton\([^()]+\)", "LocalNewton()", signature)
+    return signature, returns
 
 
 def _skip(app, what, name, obj, skip, options):
@@ -77,4 +85,5 @@ def _skip(app, what, name, obj, skip, options):
 def setup(app):
     """What Sphinx calls."""
     app.connect("autodoc-process-docstring", _plain_formulas, priority=400)  # before napoleon
+    app.connect("autodoc-process-signature", _short_defaults)
     app.connect("autodoc-skip-member", _skip)
