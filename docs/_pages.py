@@ -145,17 +145,16 @@ def topic(origin: str) -> str:
 def public_names() -> dict[str, dict[str, tuple[str, str]]]:
     """Parts, their public names, and for each the full name it is documented by, and its origin.
 
-    A name that two parts have is documented by the first.
+    A name that two parts have is documented by the part that its module belongs to.
     """
-    seen: dict[tuple[str, str], str] = {}
     found: dict[str, dict[str, tuple[str, str]]] = {}
     for part in PARTS:
         if not (ROOT / PACKAGE / part / "__init__.py").exists():
             continue
-        prefix = f"{PACKAGE}.{part}." if part else f"{PACKAGE}."
         found[part] = {}
         for name, origin in origins(part).items():
-            full = seen.setdefault((name, origin), prefix + name)
+            home = origin.split(".")[1]
+            full = f"{PACKAGE}.{home}.{name}" if home in PARTS else f"{PACKAGE}.{name}"
             found[part][name] = full, origin
     return found
 
