@@ -2,6 +2,7 @@
 
 from mpi4py import MPI
 
+import basix.ufl
 import numpy as np
 import ufl
 from dolfinx import fem, mesh
@@ -49,6 +50,55 @@ def everything_on_rank_zero(comm, nparts, cell_types, cells):
 def mesh_vertices(cell_type):
     """Vertices of a cell."""
     return {mesh.CellType.tetrahedron: 4, mesh.CellType.hexahedron: 8}[cell_type]
+
+
+def quarter_annulus(inner, outer, radial, angular):
+    """Quarter annulus of six-node triangles with curved edges; 2 radial x angular triangles."""
+    r, angle = np.meshgrid(
+        np.linspace(inner, outer, 2 * radial + 1),
+        np.linspace(0.0, np.pi / 2, 2 * angular + 1),
+        indexing="ij",
+    )
+    x = np.stack([r * np.cos(angle), r * np.sin(angle)], axis=-1).reshape(-1, 2)
+    cells = []
+    for i in range(0, 2 * radial, 2):
+        for j in range(0, 2 * angular, 2):
+            for corners in ([(0, 0), (2, 0), (2, 2)], [(0, 0), (0, 2), (2, 2)]):
+                a, b, c = np.array(corners)
+                nodes = [a, b, c, (b + c) // 2, (a + c) // 2, (a + b) // 2]
+                cells.append([(i + p) * (2 * angular + 1) + j + q for p, q in nodes])
+    cells = np.array(cells, dtype=np.int64)
+    if MPI.COMM_WORLD.rank > 0:
+        cells, x = cells[:0], x[:0]
+    element = basix.ufl.element("Lagrange", "triangle", 2, shape=(2,))
+    return mesh.create_mesh(MPI.COMM_WORLD, cells, element, x)
+
+
+def arcs(domain, inner, outer):
+    """Measure ds of a quarter annulus; 1 is the inner, 2 the outer arc."""
+
+    def near(x, radius):
+        return np.abs(np.hypot(x[0], x[1]) - radius) < 1e-3 * (outer - inner)
+
+    found = [
+        mesh.locate_entities_boundary(domain, 1, lambda x, radius=radius: near(x, radius))
+        for radius in (inner, outer)
+    ]
+    facets = np.concatenate(found)
+    order = np.argsort(facets)
+    values = np.repeat(np.array([1, 2], dtype=np.int32), [len(f) for f in found])
+    tags = mesh.meshtags(domain, 1, facets[order], values[order])
+    return ufl.Measure("ds", domain, subdomain_data=tags)
+
+
+def symmetric_quarter(V):
+    """No displacement across the axes x = 0 and y = 0; V may be part of a space."""
+    domain, conditions = V.mesh, []
+    for axis in range(2):
+        W = V.sub(axis)
+        dofs = fem.locate_dofs_topological(W, 1, facets(domain, axis, 0.0))
+        conditions.append(fem.dirichletbc(fem.Constant(domain, 0.0), dofs, W))
+    return conditions
 
 
 class Cube:

@@ -5,11 +5,11 @@ import json
 from mpi4py import MPI  # before dolfinx, whose wheel finds its MPI library this way
 
 # isort: split
-import basix.ufl
+import bodies
 import numpy as np
 import pytest
 import ufl
-from dolfinx import fem, mesh
+from dolfinx import fem
 
 from dolfinx_admat import ConvergenceError, J2Plasticity, LinearHardening
 from dolfinx_admat.fem import LoadStepper, MaterialProblem, QuadratureMaterial, plane_strain
@@ -19,46 +19,14 @@ INNER, OUTER = 100.0, 200.0
 NAME = "ST-S01_thick_cylinder_von_mises"
 
 
-def quarter_annulus(radial, angular):
-    """Quarter annulus of six-node triangles with curved edges."""
-    r, angle = np.meshgrid(
-        np.linspace(INNER, OUTER, 2 * radial + 1),
-        np.linspace(0.0, np.pi / 2, 2 * angular + 1),
-        indexing="ij",
-    )
-    x = np.stack([r * np.cos(angle), r * np.sin(angle)], axis=-1).reshape(-1, 2)
-    cells = []
-    for i in range(0, 2 * radial, 2):
-        for j in range(0, 2 * angular, 2):
-            for corners in ([(0, 0), (2, 0), (2, 2)], [(0, 0), (0, 2), (2, 2)]):
-                a, b, c = np.array(corners)
-                nodes = [a, b, c, (b + c) // 2, (a + c) // 2, (a + b) // 2]
-                cells.append([(i + p) * (2 * angular + 1) + j + q for p, q in nodes])
-    cells = np.array(cells, dtype=np.int64)
-    if COMM.rank > 0:
-        cells, x = cells[:0], x[:0]
-    element = basix.ufl.element("Lagrange", "triangle", 2, shape=(2,))
-    return mesh.create_mesh(COMM, cells, element, x)
-
-
-def radius(x):
-    return np.hypot(x[0], x[1])
-
-
 class Cylinder:
     """The problem, its load in units of the limit load, and mean radial displacements."""
 
     def __init__(self, case):
         E, nu, sigma_y = (case["material"][key] for key in ("E", "nu", "sigma_y"))
         self.limit = 2.0 / np.sqrt(3.0) * sigma_y * np.log(OUTER / INNER)
-        domain = quarter_annulus(6, 8)
-        inner = mesh.locate_entities_boundary(domain, 1, lambda x: radius(x) < 1.001 * INNER)
-        outer = mesh.locate_entities_boundary(domain, 1, lambda x: radius(x) > 0.999 * OUTER)
-        facets = np.concatenate([inner, outer])
-        order = np.argsort(facets)
-        values = np.repeat(np.array([1, 2], dtype=np.int32), [len(inner), len(outer)])
-        tags = mesh.meshtags(domain, 1, facets[order], values[order])
-        ds = ufl.Measure("ds", domain, subdomain_data=tags)
+        domain = bodies.quarter_annulus(INNER, OUTER, 6, 8)
+        ds = bodies.arcs(domain, INNER, OUTER)
 
         V = fem.functionspace(domain, ("P", 2, (2,)))
         self.u, v = fem.Function(V, name="u"), ufl.TestFunction(V)
@@ -71,16 +39,11 @@ class Cylinder:
         self.pressure = fem.Constant(domain, 0.0)
         F = ufl.inner(self.material["stress"], plane_strain(v)) * self.material.dx
         F += self.pressure * ufl.dot(ufl.FacetNormal(domain), v) * ds(1)
-        bcs = []
-        for i in range(2):
-            side = mesh.locate_entities_boundary(domain, 1, lambda x, i=i: np.isclose(x[i], 0.0))
-            dofs = fem.locate_dofs_topological(V.sub(i), 1, side)
-            bcs.append(fem.dirichletbc(0.0, dofs, V.sub(i)))
         self.problem = MaterialProblem(
             F,
             self.u,
             materials=[self.material],
-            bcs=bcs,
+            bcs=bodies.symmetric_quarter(V),
             petsc_options_prefix="st_s01_",
         )
         x = ufl.SpatialCoordinate(domain)
