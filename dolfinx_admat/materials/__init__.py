@@ -33,6 +33,7 @@ from .elasticity import LinearElastic as LinearElastic
 from .elasticity import OrthotropicElasticity as OrthotropicElasticity
 from .elasticity import TransverselyIsotropicElasticity as TransverselyIsotropicElasticity
 from .energies import WithEnergies as WithEnergies
+from .finite_plasticity import FeFpJ2 as FeFpJ2
 from .generalised_standard import GeneralisedStandard as GeneralisedStandard
 from .generalised_standard import GeneralisedStandardFiniteStrain as GeneralisedStandardFiniteStrain
 from .generalised_standard import GeneralisedStandardLaw as GeneralisedStandardLaw
@@ -108,6 +109,7 @@ __all__ = [
     "ExplicitSmallStrain",
     "FccCrystal",
     "FccInteraction",
+    "FeFpJ2",
     "GeneralisedMaxwell",
     "GeneralisedStandard",
     "GeneralisedStandardFiniteStrain",
