@@ -46,6 +46,7 @@ SECTIONS = {
     "kernels": Section("kernels", "measure", "kernel", (*LAWS, "fefp_j2")),
     "gpu": Section("kernels", "measure_gpu", "kernel", cpu=False),
     "tangent": Section("tangents", "measure", "tangent", LAWS),
+    "wrappers": Section("wrappers", "measure", "wrapper"),
     "compile": Section("compile_time", "measure", "compile"),
     "fe": Section("fe", "measure", "fe"),
     "mpi": Section("fe", "measure_parallel", "mpi", cpu=False),

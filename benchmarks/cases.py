@@ -164,6 +164,7 @@ def draw_plane_stress(n, plastic):
     compliance = np.array([[1.0, -NU, 0.0], [-NU, 1.0, 0.0], [0.0, 0.0, 1.0 + NU]]) / E
     strain = stress @ compliance + plastic_strain[:, [0, 1, 3]]
     state = {"plastic_strain": plastic_strain, "equivalent_plastic_strain": p}
+    state["strain_zz"] = np.zeros(n)
     return Points({"strain": strain}, state, 0.1)
 
 
@@ -179,8 +180,8 @@ CHABOCHE = laws.Chaboche(E, NU, VOCE, C=[50e3, 5e3], g=[200.0, 20.0], K=100.0, m
 CASES = {
     "j2_scalar": Case(J2_SCALAR, draw_j2, 1),
     "j2_general": Case(J2_GENERAL, draw_j2, 7),
-    "j2_plane_stress": Case(laws.PlaneStress(J2_GENERAL, E), draw_plane_stress, 8),
-    "j2_plane_stress_scalar": Case(laws.PlaneStress(J2_SCALAR, E), draw_plane_stress, 2),
+    "j2_plane_stress": Case(admat.PlaneStress(J2_GENERAL), draw_plane_stress, 8),
+    "j2_plane_stress_scalar": Case(admat.PlaneStress(J2_SCALAR), draw_plane_stress, 2),
     "fefp_j2_random": Case(laws.FeFpJ2(E, NU, VOCE), draw_finite_strain, 7),
     "hosford": Case(HOSFORD, draw_hosford, 7),
     "fcc12": Case(CRYSTAL, draw_crystal, 18, has_elastic_test=False),

@@ -31,11 +31,11 @@ def make_update(law, start=None):
     """``update(inputs, state, dt) -> (outputs, (outputs, new state, whether it converged))``."""
 
     def problem(inputs, state, dt):
-        prepared = law.prepare(law._given(inputs), state, dt)
-        guess, unravel = ravel_pytree(law.guess(prepared))
-        elastic = law.elastic(prepared)
+        prepared = law._prepare(inputs, state, dt)
+        guess, unravel = ravel_pytree(law._guess(prepared))
+        elastic = law._elastic(prepared)
         elastic = jnp.asarray(False if elastic is None else elastic)
-        residual = lambda x: ravel_pytree(law.residual(unravel(x), prepared))[0]  # noqa: E731
+        residual = lambda x: ravel_pytree(law._residual(unravel(x), prepared))[0]  # noqa: E731
         return residual, guess, elastic, prepared, unravel
 
     def iterate(inputs, state, dt):
@@ -47,7 +47,7 @@ def make_update(law, start=None):
             return x - dx, jnp.max(jnp.abs(dx)) > TOLERANCE * jnp.max(jnp.abs(x - dx)), count + 1
 
         if start == "damped":
-            equations = lambda x, args: law.residual(x, args)  # noqa: E731
+            equations = lambda x, args: law._residual(x, args)  # noqa: E731
             x = ravel_pytree(solve(equations, unravel(guess), prepared, elastic=elastic)[0])[0]
             for _ in range(3):
                 x = jnp.where(elastic, x, body((x, True, 0))[0])
@@ -71,9 +71,7 @@ def make_update(law, start=None):
 
     def update(inputs, state, dt):
         *_, prepared, unravel = problem(inputs, state, dt)
-        outputs, new_state = law.finish(unravel(unknowns(inputs, state, dt)), prepared)
-        if not isinstance(outputs, dict):
-            outputs = {next(iter(law.outputs)): outputs}
+        outputs, new_state, _ = law._finish(unravel(unknowns(inputs, state, dt)), prepared)
         return outputs, (outputs, new_state)
 
     return update

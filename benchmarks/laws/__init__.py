@@ -8,6 +8,5 @@ from .chaboche import Chaboche
 from .crystal import FccCrystal
 from .finite_strain import FeFpJ2
 from .hosford import HosfordPlasticity
-from .plane_stress import PlaneStress
 
-__all__ = ["Chaboche", "FccCrystal", "FeFpJ2", "HosfordPlasticity", "PlaneStress"]
+__all__ = ["Chaboche", "FccCrystal", "FeFpJ2", "HosfordPlasticity"]

@@ -81,7 +81,9 @@ class BatchKernel:
         self._names = tuple(sorted(point_parameters))
         self._parameter_shapes = {name: jnp.shape(known[name]) for name in self._names}
         self._arrays, self._static = eqx.partition(material, eqx.is_array)
-        self._material = material
+        self._material, self._law = material, type(material).__name__
+        # Of a wrapped law these are computed.
+        self._inputs, self._outputs = dict(material.inputs), dict(material.outputs)
         self._uniforms: tuple[Any, Floats] = (None, np.zeros(0))
         initial = as_numbers(material.initial_state())
         for name, value in named_leaves(initial).items():
@@ -97,7 +99,7 @@ class BatchKernel:
             self._static,
             self._arrays,
             initial,
-            dict(material.inputs),
+            self._inputs,
             {name: jnp.asarray(known[name]) for name in self._names},
             cast(Strategy | None, tangent),
             backend,
@@ -198,9 +200,9 @@ class BatchKernel:
         parameters = {} if parameters is None else parameters
         require_float64()
         points = next((len(array) for array in inputs.values()), 0)
-        law, check = self._material, partial(check_arrays, type(self._material).__name__)
+        check = partial(check_arrays, self._law)
         for what, given, shapes in (
-            ("inputs", inputs, law.inputs),
+            ("inputs", inputs, self._inputs),
             ("state", state, self.state_shapes),
             ("parameters", parameters, self._parameter_shapes),
             ("new_state", new_state, self.state_shapes),
@@ -208,22 +210,24 @@ class BatchKernel:
             check(what, given, shapes, points, all_of_them=True)
         blocks = {
             (o, i): (*left, *right)
-            for o, left in law.outputs.items()
-            for i, right in law.inputs.items()
+            for o, left in self._outputs.items()
+            for i, right in self._inputs.items()
         }
         width = points if rows is None else None  # with `rows`, as many as the caller likes
-        check("outputs", outputs, law.outputs, width, all_of_them=False)
-        reports = check_status(type(law).__name__, status, points)
+        check("outputs", outputs, self._outputs, width, all_of_them=False)
+        reports = check_status(self._law, status, points)
         check("tangent", tangent or {}, blocks, width, all_of_them=False)
         function = self._functions["update" if tangent is None else "tangent"]
         if isinstance(function, NativeFunction):
-            results = [outputs.get(name) for name in sorted(law.outputs)]
+            results = [outputs.get(name) for name in sorted(self._outputs)]
             results += [new_state[name] for name in self.state_shapes]
             wanted = [None] * 4 + [
-                (tangent or {}).get((o, i)) for o in sorted(law.outputs) for i in sorted(law.inputs)
+                (tangent or {}).get((o, i))
+                for o in sorted(self._outputs)
+                for i in sorted(self._inputs)
             ]
             read = [parameters[name] for name in self._names]
-            read += [inputs[name] for name in sorted(law.inputs)]
+            read += [inputs[name] for name in sorted(self._inputs)]
             read += [state[name] for name in self.state_shapes]
             if tangent is None:
                 wanted = wanted[:4]
@@ -232,7 +236,7 @@ class BatchKernel:
         names = list(self.state_shapes)
         batch = (
             {name: parameters[name] for name in self._names},
-            {name: inputs[name] for name in law.inputs},
+            {name: inputs[name] for name in self._inputs},
             self._tree(state),
         )
         chunks = function.chunks(points, self.chunk_size, self._arrays, batch, np.float64(dt))
@@ -286,18 +290,18 @@ class BatchKernel:
             MaterialError: Wrong names, shapes or dtypes; a mistake in the law.
         """
         require_float64()
-        law, check = self._material, partial(check_arrays, type(self._material).__name__)
+        check = partial(check_arrays, self._law)
         points = next((len(array) for array in inputs.values()), 0)
         parameters, wanted = parameters or {}, parameter_bars or {}
         shared = {n: jnp.shape(leaf) for n, leaf in named_leaves(self._arrays).items()}
         shared = {name: shape for name, shape in shared.items() if name not in self._names}
         for what, given, shapes, complete in (
-            ("inputs", inputs, law.inputs, True),
+            ("inputs", inputs, self._inputs, True),
             ("state", state, self.state_shapes, True),
             ("parameters", parameters, self._parameter_shapes, True),
-            ("output_cotangents", output_cotangents, law.outputs, True),
+            ("output_cotangents", output_cotangents, self._outputs, True),
             ("state_cotangents", state_cotangents, self.state_shapes, True),
-            ("input_bars", input_bars or {}, law.inputs, False),
+            ("input_bars", input_bars or {}, self._inputs, False),
             ("state_bars", state_bars or {}, self.state_shapes, False),
         ):
             check(what, given, shapes, points, all_of_them=complete)
@@ -305,14 +309,14 @@ class BatchKernel:
         check("parameter_bars", of_points, self._parameter_shapes, points, all_of_them=False)
         sums = {n: bar for n, bar in wanted.items() if n not in self._names}
         check("parameter_bars", sums, shared, None, all_of_them=False, points_first=False)
-        reports = check_status(type(law).__name__, status, points)
+        reports = check_status(self._law, status, points)
         function = self._functions["pullback"]
-        order = sorted(law.inputs)
+        order = sorted(self._inputs)
         if isinstance(function, NativeFunction):
             read = [parameters[name] for name in self._names]
             read += [inputs[name] for name in order]
             read += [state[name] for name in self.state_shapes]
-            read += [output_cotangents[name] for name in sorted(law.outputs)]
+            read += [output_cotangents[name] for name in sorted(self._outputs)]
             read += [state_cotangents[name] for name in self.state_shapes]
             results = [(input_bars or {}).get(name) for name in order]
             results += [(state_bars or {}).get(name) for name in self.state_shapes]
@@ -322,9 +326,12 @@ class BatchKernel:
             return
         batch = (
             {name: parameters[name] for name in self._names},
-            {name: inputs[name] for name in law.inputs},
+            {name: inputs[name] for name in self._inputs},
             self._tree(state),
-            ({name: output_cotangents[name] for name in law.outputs}, self._tree(state_cotangents)),
+            (
+                {name: output_cotangents[name] for name in self._outputs},
+                self._tree(state_cotangents),
+            ),
         )
         chunks = function.chunks(points, self.chunk_size, self._arrays, batch, np.float64(dt))
         for piece, (of_inputs, of_state, of_point, of_arrays, result) in chunks:

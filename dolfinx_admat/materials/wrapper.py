@@ -199,12 +199,14 @@ class _Reduced(NamedTuple):
         state: The law's state at t_n.
         dt: Step.
         trial: First iterate of the appended unknowns.
+        at: What the law prepared, if there are none.
     """
 
     inputs: dict[str, jax.Array]
     state: Any
     dt: jax.Array
     trial: Any
+    at: Any
 
 
 class Reduction(Wrapper):
@@ -252,12 +254,17 @@ class Reduction(Wrapper):
 
     def _at(self, y: Any, prepared: _Reduced) -> Any:
         """What the law prepares when the unknowns have these values."""
+        if not y:
+            return prepared.at
         return self.law._prepare(self.to_law(prepared.inputs, y), prepared.state, prepared.dt)
 
     def _prepare(self, inputs: dict[str, jax.Array], state: Any, dt: jax.Array) -> _Reduced:
         law_state, y = self._part(state)
-        prepared = _Reduced(inputs, law_state, dt, y)
-        if not (y and self.law.linear_when_elastic):
+        if not y:
+            at = self.law._prepare(self.to_law(inputs, y), law_state, dt)
+            return _Reduced(inputs, law_state, dt, y, at)
+        prepared = _Reduced(inputs, law_state, dt, y, None)
+        if not self.law.linear_when_elastic:
             return prepared
         # Outputs are affine in y as long as the law is elastic: one Newton step solves for it.
         flat, unravel = ravel_pytree(y)
@@ -268,7 +275,8 @@ class Reduction(Wrapper):
             outputs, _, _ = self.law._finish(self.law._guess(at), at)
             return ravel_pytree(self.equations(outputs, inputs, y))[0]
 
-        correction = linear_solve(jax.jacfwd(elastic_equations)(flat), elastic_equations(flat))
+        residual, matrix = elastic_equations(flat), jax.jacfwd(elastic_equations)(flat)
+        correction = residual / matrix[0] if flat.size == 1 else linear_solve(matrix, residual)
         return prepared._replace(trial=unravel(flat - correction))
 
     def _guess(self, prepared: _Reduced) -> Any:
