@@ -21,4 +21,7 @@ from .errors import MaterialError as MaterialError  # noqa: E402
 from .implicit import LocalNewton as LocalNewton  # noqa: E402
 from .implicit import LocalResult as LocalResult  # noqa: E402
 from .implicit import LocalStatus as LocalStatus  # noqa: E402
+from .laboratory import DriveResult as DriveResult  # noqa: E402
+from .laboratory import Path as Path  # noqa: E402
+from .laboratory import drive as drive  # noqa: E402
 from .materials import *  # noqa: E402, F403

@@ -19,7 +19,7 @@ LAYERS = (
     {"implicit"},
     {"materials"},
     {"kernels"},
-    {"driver"},
+    {"laboratory"},
     {"calibration", "learning"},
     {"fem"},
     {"_describe", "_selftest", "_warm", "__main__"},

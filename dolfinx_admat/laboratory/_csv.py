@@ -1,0 +1,68 @@
+"""Tables of results as csv files, and back."""
+
+import csv
+import io
+from pathlib import Path as FilePath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dolfinx_admat.errors import MaterialError
+from dolfinx_admat.materials._declare import named_leaves
+
+if TYPE_CHECKING:
+    from .result import DriveResult
+
+
+def write(result: "DriveResult", file: FilePath, time_unit: str) -> None:
+    """Write a result: comment lines, names of the columns, one row per specimen and step."""
+    text = io.StringIO()
+    text.write(f"# law: {type(result.law).__name__}\n")
+    for name, value in named_leaves(result.law).items():
+        if hasattr(value, "dtype") and name not in result.parameters:
+            text.write(f"# parameter {name} = {np.asarray(value).tolist()}\n")
+    for name, value in result.parameters.items():
+        text.write(f"# parameter {name} = {np.asarray(value).tolist()}\n")
+    text.write(f"# time in {time_unit}\n" if time_unit else "")
+    text.write("# components of tensors as such: xy is half of the engineering shear strain\n")
+    columns: dict[str, Any] = {}
+    if not result.single:
+        numbers = np.arange(result.specimens)[:, None]
+        columns["specimen"] = np.broadcast_to(numbers, result.times.shape)
+    columns |= {name: np.atleast_2d(result[name]) for name in result.names}
+    columns |= {"status": result.status, "iterations": result.iterations}
+    columns["substeps"] = result.substeps
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    rows = zip(*(np.asarray(values).ravel().tolist() for values in columns.values()), strict=True)
+    for row in rows:
+        writer.writerow([repr(v) if isinstance(v, float) else v for v in row])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text.getvalue())
+
+
+def read(file: str | FilePath) -> dict[str, Any]:
+    """Columns of a csv file by name; comment lines (#) are skipped; (rows,) each.
+
+    Raises:
+        MaterialError: The file does not exist, or something in it is no number.
+    """
+    file = FilePath(file)
+    if not file.is_file():
+        raise MaterialError(f"{file}: there is no such file")
+    lines = [line for line in file.read_text().splitlines() if line.strip()]
+    rows = list(csv.reader(line for line in lines if not line.lstrip().startswith("#")))
+    if len(rows) < 2:
+        raise MaterialError(f"{file}: got {len(rows)} lines, expected a line of names, and numbers")
+    header = [name.strip() for name in rows[0]]
+    for number, row in enumerate(rows[1:], start=1):
+        if len(row) != len(header):
+            raise MaterialError(
+                f"{file}: row {number} has {len(row)} values, expected {len(header)} "
+                f"({', '.join(header)})"
+            )
+    try:
+        table = np.array(rows[1:], dtype=float)
+    except ValueError as error:
+        raise MaterialError(f"{file}: {error}; expected numbers below the names") from None
+    return dict(zip(header, table.T, strict=True))
