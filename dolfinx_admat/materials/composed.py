@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dolfinx_admat.errors import MaterialError
+from dolfinx_admat.implicit import LocalNewton
 
 from .base import ImplicitSmallStrain
 from .parts import check_part, flag, method
@@ -69,6 +70,7 @@ class Elastoviscoplastic(ImplicitSmallStrain):
         flow: Plastic potential g; None: the yield function (associated).
         viscosity: ``overstress(rate)``, e.g. ``NortonFlow``; None: rate-independent.
         theta: 1 is backward Euler, 1/2 the mid-point rule (0 < theta <= 1); static.
+        solver: Tolerances of the local Newton solve; static.
 
     Raises:
         MaterialError: A part does not do what it must, or theta is out of range.
@@ -85,6 +87,10 @@ class Elastoviscoplastic(ImplicitSmallStrain):
     flow: Any = None
     viscosity: Any = None
     theta: float = eqx.field(static=True, default=1.0)
+    # Yield surfaces with sharp corners take many damped iterations, if steps are large.
+    solver: LocalNewton = eqx.field(
+        static=True, default=LocalNewton(max_iterations=60), kw_only=True
+    )
 
     def __check_init__(self) -> None:
         name = type(self).__name__
@@ -221,25 +227,21 @@ class Elastoviscoplastic(ImplicitSmallStrain):
         return None if self._recovers else self._no_flow(trial)
 
     def guess(self, trial: Trial) -> dict[str, jax.Array]:
-        """No flow; with viscosity, somewhat less flow than the answer, if it is plastic."""
-        dp, direction = jnp.zeros(()), jnp.zeros(6)
-        if self.viscosity is not None:
-            direction = jax.grad(self.flow or self.yield_function)(trial.relative)
-            dp = jnp.where(self._no_flow(trial), 0.0, self._lower_bound(trial, direction))
+        """No flow where the law is elastic, else somewhat less flow than the answer."""
+        direction = jax.grad(self.flow or self.yield_function)(trial.relative)
+        dp = jnp.where(self._no_flow(trial), 0.0, self._lower_bound(trial, direction))
         flow = dp * direction
         x = {"flow": flow, "dp": dp}
         for name, part in self._back_strains.items():
-            old = trial.state[name]
-            x[name] = (
-                part.increment(old, flow, dp, trial.dt) if hasattr(part, "increment") else flow
-            )
+            x[name] = self._increment(part, trial.state[name], flow, dp, trial.dt)
         return x
 
     def _lower_bound(self, trial: Trial, direction: jax.Array) -> jax.Array:
         """An increment from which Newton's method climbs to the answer; ().
 
-        Either elasticity or viscosity takes at least half of the overstress. The overstress is a
-        concave function of the rate, so the method converges monotonically from below.
+        Either elasticity or viscosity takes at least half of the overstress (if hardening does
+        not). The overstress is a concave function of the rate, as most hardening is of p: then
+        Newton's method converges monotonically from below, also where the slope at 0 is infinite.
         """
         half = 0.5 * jnp.where(self._no_flow(trial), 1.0, trial.overstress)
         stress = method(self.elasticity, "stress")
@@ -249,6 +251,11 @@ class Elastoviscoplastic(ImplicitSmallStrain):
         if not hasattr(self.viscosity, "rate"):
             return by_elasticity
         return jnp.minimum(by_elasticity, trial.dt * self.viscosity.rate(half))
+
+    @staticmethod
+    def _increment(part: Any, back_strain: jax.Array, flow: jax.Array, *step: jax.Array) -> Any:
+        """What a kinematic part makes of the flow; a plain function follows it."""
+        return part.increment(back_strain, flow, *step) if hasattr(part, "increment") else flow
 
     def _overstress(self, dp: jax.Array, dt: jax.Array) -> jax.Array:
         """What viscosity adds to the yield stress; ()."""
@@ -277,10 +284,7 @@ class Elastoviscoplastic(ImplicitSmallStrain):
             rule = flow - dp * jax.grad(potential)(relative)
         r = {"flow": rule, "dp": f}
         for name, part in self._back_strains.items():
-            change = flow
-            if hasattr(part, "increment"):
-                change = part.increment(at[name], flow, dp, trial.dt)
-            r[name] = x[name] - change
+            r[name] = x[name] - self._increment(part, at[name], flow, dp, trial.dt)
         return r
 
     def finish(

@@ -45,7 +45,7 @@ def flag(part: Any, name: str) -> bool:
     return bool(getattr(part, name, False))
 
 
-def check_part(law: str, role: str, call: Any, arguments: int | tuple, result: tuple) -> None:
+def check_part(law: str, role: str, call: Any, arguments: tuple, result: tuple) -> None:
     """Evaluate a part's shapes, which takes about a millisecond.
 
     Args:

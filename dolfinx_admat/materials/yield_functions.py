@@ -163,10 +163,9 @@ class Hill48(YieldFunction):
     convex: ClassVar[bool] = True
 
     def __check_init__(self) -> None:
-        F, G, H = self.F, self.G, self.H
-        if any(isinstance(value, jax.core.Tracer) for value in (F, G, H)):
+        if any(isinstance(value, jax.core.Tracer) for value in (self.F, self.G, self.H)):
             return
-        F, G, H = (np.asarray(value) for value in (F, G, H))
+        F, G, H = (np.asarray(value) for value in (self.F, self.G, self.H))
         if not np.all((F + G > 0) & (G + H > 0) & (F + H > 0) & (F * G + G * H + H * F > 0)):
             raise MaterialError(
                 f"Hill48: the yield function is not convex; got F = {F}, G = {G}, H = {H}, "
