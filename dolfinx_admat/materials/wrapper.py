@@ -302,9 +302,11 @@ class Reduction(Wrapper):
         else:
             # While y changes the law may be elastic, and then its guess is its solution. There
             # the residual sees constants: what it may divide by is none of its business.
-            held = jax.tree.map(
-                lambda v: jnp.where(elastic, jax.lax.stop_gradient(v), v), (x["law"], at)
-            )
+            # (A part of the law may be a plain function, which is a leaf as well.)
+            def hold(v: Any) -> Any:
+                return jnp.where(elastic, jax.lax.stop_gradient(v), v) if eqx.is_array(v) else v
+
+            held = jax.tree.map(hold, (x["law"], at))
             own = jax.tree.map(
                 lambda x, guess, r: jnp.where(elastic, x - guess, r),
                 x["law"],
