@@ -122,25 +122,25 @@ class FeFpJ2(ImplicitFiniteStrain):
         """No plastic flow."""
         return {"dp": jnp.zeros(()), "change_of_mean": jnp.zeros(())}
 
-    def _equivalent(self, x: dict[str, jax.Array], trial: MultiplicativeTrial) -> jax.Array:
-        """Von Mises stress at t_{n+1}; ()."""
+    def _return(
+        self, x: dict[str, jax.Array], trial: MultiplicativeTrial
+    ) -> tuple[jax.Array, jax.Array]:
+        """Von Mises stress at t_{n+1}, and its ratio to the trial value; () each."""
         mean = trace(trial.b) / 3.0
         if not self.trial_trace:
             mean = mean + x["change_of_mean"]
-        return trial.equivalent - 3.0 * self.elasticity.mu * mean * x["dp"]
-
-    def _ratio(self, x: dict[str, jax.Array], trial: MultiplicativeTrial) -> jax.Array:
-        """Dev(b) at t_{n+1} as a multiple of the trial value; ()."""
+        drop = 3.0 * self.elasticity.mu * mean * x["dp"]
         safe = jnp.where(trial.equivalent > 0.0, trial.equivalent, 1.0)
-        return self._equivalent(x, trial) / safe
+        return trial.equivalent - drop, 1.0 - drop / safe
 
     def residual(self, x: dict[str, jax.Array], trial: MultiplicativeTrial) -> dict[str, jax.Array]:
         """Yield condition (), and det(b) = 1 ()."""
-        ratio, mean = self._ratio(x, trial), trace(trial.b) / 3.0 + x["change_of_mean"]
+        equivalent, ratio = self._return(x, trial)
+        mean = trace(trial.b) / 3.0 + x["change_of_mean"]
         determinant = mean**3 - ratio**2 * J2(trial.b) * mean + ratio**3 * J3(trial.b)
         limit = self.hardening(trial.p + x["dp"])
         return {
-            "dp": (self._equivalent(x, trial) - limit) / self.E,
+            "dp": (equivalent - limit) / self.E,
             "change_of_mean": determinant - 1.0,
         }
 
@@ -148,8 +148,9 @@ class FeFpJ2(ImplicitFiniteStrain):
         self, x: dict[str, jax.Array], trial: MultiplicativeTrial
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Stress and state at t_{n+1}."""
-        flow = (self._ratio(x, trial) - 1.0) * deviator(trial.b)
-        return self.stress_and_state(flow + x["change_of_mean"] * IDENTITY, x["dp"], trial)
+        _, ratio = self._return(x, trial)
+        change = (ratio - 1.0) * deviator(trial.b) + x["change_of_mean"] * IDENTITY
+        return self.stress_and_state(change, x["dp"], trial)
 
     def stress_and_state(
         self, change: jax.Array, dp: jax.Array, trial: MultiplicativeTrial
