@@ -1,0 +1,138 @@
+"""Derivatives by differences, each with an estimate of its own error."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ._samples import Answer, Bench, Floats, Inputs
+
+#: Steps relative to the scale of the input: 1e-2, then each a quarter of the one before.
+FIRST_STEP, RATIO, LEVELS = 1e-2, 4.0, 8
+_EPS = float(np.finfo(float).eps)
+
+
+class Slopes(NamedTuple):
+    """d(output)/d(input) at many points; columns are components of the input.
+
+    Attributes:
+        value: Extrapolated central differences; (points, output size, columns).
+        error: Estimated error of each column; (points, columns); infinite where no two steps
+            stayed on the side of the transition on which the point is.
+        lower: Smaller of both one-sided slopes where they differ (a kink), else ``value``.
+        upper: The larger of them.
+        kink: Where they differ; (points, columns).
+    """
+
+    value: Floats
+    error: Floats
+    lower: Floats
+    upper: Floats
+    kink: npt.NDArray[np.bool_]
+
+
+def slopes(
+    bench: Bench, inputs: Inputs, state: Inputs, dt: float, name: str, scale: float, here: Answer
+) -> dict[str, Slopes]:
+    """Differences of all outputs with respect to one input.
+
+    Central differences at ``LEVELS`` steps are extrapolated (Richardson: their error is a series
+    in h^2). As in Ridders' method the error of each entry of the scheme is taken from the entries
+    that it was made of, where truncation and round-off both show; the round-off of the outputs
+    themselves, eps |f| / h, is added; and the entry with the smallest sum is taken.
+
+    Args:
+        bench: The law.
+        inputs: Points; (points, ...).
+        state: State at t_n; (points, ...).
+        dt: Step.
+        name: The input.
+        scale: Its scale.
+        here: The answer at the points.
+
+    Source: C.J.F. Ridders, Advances in Engineering Software 4 (1982) 75-76.
+    """
+    n, size = len(inputs[name]), int(np.prod(inputs[name].shape[1:], dtype=int))
+    flat = inputs[name].reshape(n, size)
+    many = n * size
+    rows = np.repeat(np.arange(n), size)
+    columns = np.tile(np.arange(size), n)
+    repeated_state = {key: value[rows] for key, value in state.items()}
+    values: list[dict[str, tuple[Floats, Floats]]] = []
+    distances, valid = [], []
+    for level in range(LEVELS):
+        h = FIRST_STEP * scale / RATIO**level
+        sides, good, ends = [], np.ones(many, bool), []
+        for sign in (1.0, -1.0):
+            shifted = flat[rows]
+            shifted[np.arange(many), columns] += sign * h
+            ends.append(shifted[np.arange(many), columns])
+            given = {key: value[rows] for key, value in inputs.items()}
+            given[name] = shifted.reshape(many, *inputs[name].shape[1:])
+            answer = bench(given, repeated_state, dt)
+            good &= answer.good & (answer.active == here.active[rows])
+            sides.append(answer.outputs)
+        middle = flat[rows, columns]
+        distances.append((ends[0] - middle, middle - ends[1]))  # as they are after rounding
+        valid.append(good)
+        values.append({o: (sides[0][o], sides[1][o]) for o in bench.law.outputs})
+    result = {}
+    for output in bench.law.outputs:
+        centre = here.outputs[output].reshape(n, -1)
+        f = [tuple(side.reshape(many, -1) for side in v[output]) for v in values]
+        parts = _extrapolated(f, centre[rows], distances, valid)
+        result[output] = Slopes(*(_columns_last(part, n, size) for part in parts))
+    return result
+
+
+def _columns_last(part: npt.NDArray, n: int, size: int) -> npt.NDArray:
+    part = part.reshape(n, size, *part.shape[1:])
+    return part if part.ndim == 2 else np.moveaxis(part, 1, 2)
+
+
+def _extrapolated(f: list, centre: Floats, distances: list, valid: list) -> tuple:
+    """Value, error, lower, upper (rows, output size) and kink (rows,)."""
+    rows, width = centre.shape
+    best = np.zeros((rows, width))
+    best_error = np.full(rows, np.inf)
+    previous: list[Floats] = []
+    run = np.zeros(rows, int)  # how many valid steps in a row end here
+    for (plus, minus), (a, b), ok in zip(f, distances, valid, strict=True):
+        run = np.where(ok, run + 1, 0)
+        with np.errstate(invalid="ignore", over="ignore"):
+            current = [(plus - minus) / (a + b)[:, None]]
+            magnitude = np.maximum(np.abs(plus).max(axis=1), np.abs(minus).max(axis=1))
+            noise = 4.0 * _EPS * magnitude / (a + b)
+            for order in range(1, min(len(previous), 3) + 1):
+                factor = RATIO ** (2 * order)
+                new = current[-1] + (current[-1] - previous[order - 1]) / (factor - 1.0)
+                error = noise + np.maximum(
+                    np.abs(new - current[-1]).max(axis=1),
+                    np.abs(new - previous[order - 1]).max(axis=1),
+                )
+                current.append(new)
+                better = (run > order) & (error < best_error)
+                best = np.where(better[:, None], new, best)
+                best_error = np.where(better, error, best_error)
+        previous = current
+    lower, upper, kink = _sides(f, centre, distances, valid, best)
+    return best, best_error, lower, upper, kink
+
+
+def _sides(f: list, centre: Floats, distances: list, valid: list, best: Floats) -> tuple:
+    """One-sided slopes where they do not approach each other as the step shrinks."""
+    coarse, fine = LEVELS - 5, LEVELS - 4  # far above round-off
+    pairs = []
+    with np.errstate(invalid="ignore", over="ignore"):
+        for k in (coarse, fine):
+            (plus, minus), (a, b) = f[k], distances[k]
+            pairs.append(((plus - centre) / a[:, None], (centre - minus) / b[:, None]))
+        gaps = [np.abs(right - left).max(axis=1) for right, left in pairs]
+        size = np.maximum(np.abs(pairs[1][0]), np.abs(pairs[1][1])).max(axis=1)
+        # Smooth: the gap shrinks with the step, by RATIO.
+        kink = (gaps[1] > 0.6 * gaps[0]) & (gaps[1] > 1e-6 * size)
+        kink &= valid[coarse] & valid[fine]
+        right, left = (pairs[1][s] + (pairs[1][s] - pairs[0][s]) / (RATIO - 1.0) for s in (0, 1))
+    lower = np.where(kink[:, None], np.minimum(right, left), best)
+    upper = np.where(kink[:, None], np.maximum(right, left), best)
+    return lower, upper, kink
