@@ -19,6 +19,7 @@ from jax.flatten_util import ravel_pytree
 from ._primitives import elastic_test, linear_solve, local_newton
 from ._result import LocalResult, LocalStatus
 
+#: How a solution is differentiated; see ``LocalNewton.tangent``.
 Strategy = Literal["implicit", "unrolled", "finite_difference"]
 STRATEGIES = ("implicit", "unrolled", "finite_difference")
 

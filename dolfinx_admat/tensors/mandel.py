@@ -18,8 +18,11 @@ PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 ROOT2 = float(np.sqrt(2.0))
 
 # Numpy, not JAX: a module constant must not start a JAX backend at import.
+#: Second-order unit tensor; Mandel (6,).
 IDENTITY = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
+#: Projection of a tensor onto its spherical part, 1/3 1 x 1; (6, 6).
 SPHERICAL = np.outer(IDENTITY, IDENTITY) / 3.0
+#: Projection of a tensor onto its deviator; (6, 6).
 DEVIATORIC = np.eye(6) - SPHERICAL
 
 
