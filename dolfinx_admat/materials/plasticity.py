@@ -71,6 +71,13 @@ class _J2(ImplicitSmallStrain):
         """plastic_strain, Mandel (6,); equivalent_plastic_strain, ()."""
         return {"plastic_strain": jnp.zeros(6), "equivalent_plastic_strain": jnp.zeros(())}
 
+    def free_energy(self, strain: jax.Array, state: dict[str, jax.Array]) -> jax.Array:
+        """Elastic energy, and what the hardening stores (``hardening.stored_energy``); ()."""
+        energy = self.elasticity.energy(strain - state["plastic_strain"])
+        if hasattr(self.hardening, "stored_energy"):
+            energy = energy + self.hardening.stored_energy(state["equivalent_plastic_strain"])
+        return energy
+
     def prepare(self, strain: jax.Array, state: dict[str, jax.Array], dt: jax.Array) -> Trial:
         """Elastic predictor."""
         plastic_strain, p = state["plastic_strain"], state["equivalent_plastic_strain"]
