@@ -67,13 +67,23 @@ def evaluate_point(
     inputs = check_inputs(material, inputs)
     initial = as_numbers(material.initial_state())
     law = type(material).__name__
-    state = initial if state is None else check_state(law, "(argument `state`)", state, initial)
+    if state is None:
+        state = initial
+    else:
+        state = check_state(law, "(argument `state`)", _arrays(state), initial)
     # Without a step, a law that reads it after all gets NaN: a failure, not a guess.
     step = jnp.asarray(jnp.nan if dt is None else dt, dtype=float)
     if jit:
         return _integrate(material, inputs, state, step)
     with jax.disable_jit():
         return PointResult(*material.integrate(inputs, state, step))
+
+
+def _arrays(state: Any) -> Any:
+    """Lists as arrays, as they stand in ``error.report["worst"]``."""
+    if isinstance(state, dict):
+        return {name: _arrays(value) for name, value in state.items()}
+    return as_parameter(state)
 
 
 @eqx.filter_jit
