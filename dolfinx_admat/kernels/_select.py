@@ -223,9 +223,18 @@ def _samples(arguments: tuple) -> list[Any]:
     arrays, parameters, inputs, state, _, *rest = arguments
     samples = [np.broadcast_to(leaf, (count, *jnp.shape(leaf))) for leaf in jax.tree.leaves(arrays)]
     samples += [around(leaf, 1.0) for leaf in jax.tree.leaves(parameters)]
-    for leaf in jax.tree.leaves(inputs):
-        middle = np.eye(3) if leaf.shape == (3, 3) else leaf  # a deformation gradient
+    for name in sorted(inputs):
+        middle = np.asarray(inputs[name], float)
+        if "deformation_gradient" in name or middle.shape == (3, 3):
+            middle = _undeformed(middle.shape)
         samples.append(around(middle, 1.0))
     samples += [around(leaf, 1e-2) for leaf in jax.tree.leaves(state)]
     samples.append(10.0 ** rng.uniform(-3.0, 1.0, count))
     return samples + [around(leaf, 1.0) for leaf in jax.tree.leaves(rest)]
+
+
+def _undeformed(shape: tuple[int, ...]) -> Any:
+    """The deformation gradient of a body at rest, all of it or what a reduction takes of it."""
+    if shape == (5,):  # rr, rz, zr, zz, tt
+        return np.array([1.0, 0.0, 0.0, 1.0, 1.0])
+    return np.eye(shape[0]) if len(shape) == 2 else np.ones(shape)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._graph import REAL, Graph, Node, Region, Statement, identity, known
-from ._sample import matrix_samples
+from ._sample import matrix_samples, solution_samples
 
 #: Operations of a written-out elimination above which loops are used instead.
 UNROLLED = 2600
@@ -188,6 +188,9 @@ class DenseSolve(Statement):
         self.result = np.empty(rhs.shape, object)
         for index in np.ndindex(rhs.shape):
             self.result[index] = graph.variable(REAL, owner=self)
+        solutions = solution_samples(matrix, rhs, graph.samples)
+        if solutions is not None:  # for pivots of what depends on this solution
+            graph.samples.update(zip(self.result.ravel(), solutions, strict=True))
         graph.add_statement(self)
 
     def write(self, writer: Any) -> None:

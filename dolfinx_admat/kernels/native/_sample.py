@@ -71,6 +71,20 @@ def matrix_samples(matrix: Any, samples: dict[Node, Any]) -> Any:
     return found if found.shape[2] else None
 
 
+def solution_samples(matrix: Any, rhs: Any, samples: dict[Node, Any]) -> Any:
+    """Values (n k, s) of the solution of a dense system; None where they cannot be computed."""
+    found = evaluate([*matrix.ravel(), *rhs.ravel()], samples)
+    if found is None:
+        return None
+    n, k = rhs.shape
+    systems = np.moveaxis(found, 1, 0)
+    solutions = np.full((len(systems), n, k), np.nan)
+    for s in np.flatnonzero(np.isfinite(systems).all(axis=1)):
+        A, B = systems[s, : n * n].reshape(n, n), systems[s, n * n :].reshape(n, k)
+        solutions[s] = np.linalg.lstsq(A, B, rcond=1e-14)[0]
+    return solutions.reshape(len(systems), -1).T
+
+
 def evaluate(values: list[Any], samples: dict[Node, Any]) -> Any:
     """Values at the samples, (len(values), s); None where that cannot be done."""
     if not samples:
