@@ -11,7 +11,11 @@ import re
 from pathlib import Path
 from types import ModuleType
 
+import jax
+import numpy as np
+
 from dolfinx_admat import materials
+from dolfinx_admat.laboratory._examples import EXAMPLES
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "dolfinx_admat"
@@ -233,6 +237,24 @@ def demo_pages() -> dict[str, str]:
     return pages
 
 
+def law_table() -> str:
+    """What each law of the library declares about itself; by its example where parts decide."""
+    text = "| law | input | state | rate | symmetric tangent | isotropic | free energy |\n"
+    text += "|---|---|---|---|---|---|---|\n"
+    for name, make in EXAMPLES.items():
+        law = make()
+        state = law.initial_state()
+        marks = (law.rate_dependent, law.symmetric_tangent, law.isotropic, law.has_free_energy)
+        cells = [
+            f"{{py:obj}}`{name} <{PACKAGE}.{name}>`",
+            ", ".join(law.inputs).replace("_", " "),
+            str(sum(np.size(leaf) for leaf in jax.tree.leaves(state)) or ""),
+            *("yes" if mark else "" for mark in marks),
+        ]
+        text += f"| {' | '.join(cells)} |\n"
+    return text
+
+
 def verification_table() -> str:
     """The table of laws, from docs/verification.json."""
     file = ROOT / "docs" / "verification.json"
@@ -249,6 +271,7 @@ def pages() -> dict[str, str]:
     return {
         **api_pages(),
         **demo_pages(),
+        "laws.inc": law_table(),
         "verification.inc": verification_table(),
     }
 

@@ -21,7 +21,7 @@ html_theme = "furo"
 html_show_copyright = False
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["generated/api/*.inc"]
+exclude_patterns = ["generated/*.inc"]
 suppress_warnings = ["config.cache"]
 default_role = "code"  # `name` in a docstring
 templates_path = []
@@ -35,7 +35,7 @@ myst_enable_extensions = ["deflist"]
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(?!dolfinx_admat).*"),
-    ("py:.*", r"dolfinx_admat\.(.*\.)?(_\w+|Trial)"),
+    ("py:.*", r"dolfinx_admat\.(.*\.)?(_\w+.*|\w*Trial)"),  # not public
 ]
 
 autodoc_member_order = "bysource"
