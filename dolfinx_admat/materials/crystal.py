@@ -24,7 +24,7 @@ import numpy as np
 
 from dolfinx_admat.errors import MaterialError
 from dolfinx_admat.implicit import LocalNewton
-from dolfinx_admat.tensors import IDENTITY
+from dolfinx_admat.tensors import IDENTITY, norm
 from dolfinx_admat.tensors.mandel import PAIRS, ROOT2
 
 from ._declare import Shape
@@ -148,6 +148,12 @@ class SlipFlow(Parameters):
         raise NotImplementedError
 
 
+def _power(x: jax.Array, n: jax.Array | float) -> jax.Array:
+    """<x>^n; its derivative needs no second power."""
+    positive = x > 0.0
+    return jnp.where(positive, jnp.exp(n * jnp.log(jnp.where(positive, x, 1.0))), 0.0)
+
+
 class OverstressSlip(SlipFlow):
     """Slip above a threshold, rate = (<stress - r> / K)^n.
 
@@ -169,9 +175,7 @@ class OverstressSlip(SlipFlow):
 
     def rate(self, stress: jax.Array, resistance: jax.Array) -> jax.Array:
         """Slip rate."""
-        overstress = stress - resistance
-        flows = overstress > 0.0
-        return jnp.where(flows, (jnp.where(flows, overstress, 1.0) / self.K) ** self.n, 0.0)
+        return _power((stress - resistance) / self.K, self.n)
 
 
 class PowerLawSlip(SlipFlow):
@@ -195,8 +199,7 @@ class PowerLawSlip(SlipFlow):
 
     def rate(self, stress: jax.Array, resistance: jax.Array) -> jax.Array:
         """Slip rate."""
-        some = jnp.where(stress > 0.0, stress, 1.0)
-        return jnp.where(stress > 0.0, self.rate_0 * (some / resistance) ** self.n, 0.0)
+        return self.rate_0 * _power(stress / resistance, self.n)
 
 
 class CubicElasticity(Elasticity):
@@ -306,10 +309,9 @@ class FccCrystal(ImplicitSmallStrain):
     def _rates(self, slip: jax.Array, trial: _Trial) -> jax.Array:
         stress, state = self._after(slip, trial)
         effective = FCC_SCHMID @ stress - self.c * state["back_slip"]
-        rates = jax.vmap(self.flow.rate)(
-            jnp.abs(effective), self.hardening(state["cumulated_slip"])
-        )
-        return rates * jnp.sign(effective)
+        sign = jnp.where(effective < 0.0, -1.0, 1.0)
+        resistance = self.hardening(state["cumulated_slip"])
+        return sign * jax.vmap(self.flow.rate)(sign * effective, resistance)
 
     def guess(self, trial: _Trial) -> jax.Array:
         """No slip."""
@@ -323,7 +325,10 @@ class FccCrystal(ImplicitSmallStrain):
 
     def residual(self, slip: jax.Array, trial: _Trial) -> jax.Array:
         """Flow rule of each system; (12,)."""
-        root = jax.vmap(lambda flow: flow_root(flow, self.flow.exponent))
+        # Redundant systems compete: a slip may change its sign on the way to the solution. With a
+        # smaller unit the kink of the root at zero costs iterations, with a larger one its power.
+        unit = 0.1 * norm(trial.elastic_strain) + 1e-12
+        root = jax.vmap(lambda flow: flow_root(flow, self.flow.exponent, unit))
         return root(slip) - root(trial.dt * self._rates(slip, trial))
 
     def finish(self, slip: jax.Array, trial: _Trial) -> tuple[jax.Array, dict[str, jax.Array]]:

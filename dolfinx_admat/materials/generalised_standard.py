@@ -40,6 +40,8 @@ from .base import Material, _copied, _FiniteStrain, _SmallStrain
 
 _FORMS = ("dissipation", "dual_dissipation", "yield_function")
 
+# Flows below this strain are compared as they are, larger ones by a root of their size.
+_FLOW_UNIT = 1e-6
 # Rounds the corner of the complementarity conditions of several yield functions; a strain.
 _CORNER = 1e-13
 # A yield function counts as negative up to this fraction of the size of its terms: a point that
@@ -246,7 +248,7 @@ class GeneralisedStandardLaw(Material):
             m = self.rate_exponent
 
             def same(flow: jax.Array, rate: jax.Array) -> jax.Array:
-                return flow_root(flow, m) - flow_root(dt * rate, m)
+                return flow_root(flow, m, _FLOW_UNIT) - flow_root(dt * rate, m, _FLOW_UNIT)
 
             return jax.tree.map(same, increment, rates)
         f, multiplier = self._potential("yield_function", given), x["multiplier"]
