@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ._samples import Answer, Bench, Floats, Inputs
+from ._samples import Answer, Bench, Floats, Inputs, deformation
 
 #: Steps relative to the scale of the input: 1e-2, then each a quarter of the one before.
 FIRST_STEP, RATIO, LEVELS = 1e-2, 4.0, 8
@@ -19,27 +19,30 @@ class Slopes(NamedTuple):
         value: Extrapolated central differences; (points, output size, columns).
         error: Estimated error of each column; (points, columns); infinite where no two steps
             stayed on the side of the transition on which the point is.
-        lower: Smaller of both one-sided slopes where they differ (a kink), else ``value``.
-        upper: The larger of them.
-        kink: Where they differ; (points, columns).
+        kink: Where the slopes on both sides differ; (points, columns).
     """
 
     value: Floats
     error: Floats
-    lower: Floats
-    upper: Floats
     kink: npt.NDArray[np.bool_]
 
 
 def slopes(
-    bench: Bench, inputs: Inputs, state: Inputs, dt: float, name: str, scale: float, here: Answer
+    bench: Bench,
+    inputs: Inputs,
+    state: Inputs,
+    dt: float,
+    name: str,
+    scale: float,
+    here: Answer,
+    has_solve: bool = True,
 ) -> dict[str, Slopes]:
     """Differences of all outputs with respect to one input.
 
     Central differences at ``LEVELS`` steps are extrapolated (Richardson: their error is a series
     in h^2). As in Ridders' method the error of each entry of the scheme is taken from the entries
     that it was made of, where truncation and round-off both show; the round-off of the outputs
-    themselves, eps |f| / h, is added; and the entry with the smallest sum is taken.
+    themselves, eps |f| / h, and of the local solve are added. The smallest sum is taken.
 
     Args:
         bench: The law.
@@ -49,9 +52,13 @@ def slopes(
         name: The input.
         scale: Its scale.
         here: The answer at the points.
+        has_solve: The law solves equations.
 
     Source: C.J.F. Ridders, Advances in Engineering Software 4 (1982) 75-76.
     """
+    # The local solve leaves an error of its atol in its unknowns, which are of the kind of strains.
+    first = deformation(bench.law) or name
+    left = 2.0 * bench.law._solver.atol if has_solve else 0.0
     n, size = len(inputs[name]), int(np.prod(inputs[name].shape[1:], dtype=int))
     flat = inputs[name].reshape(n, size)
     many = n * size
@@ -59,10 +66,10 @@ def slopes(
     columns = np.tile(np.arange(size), n)
     repeated_state = {key: value[rows] for key, value in state.items()}
     values: list[dict[str, tuple[Floats, Floats]]] = []
-    distances, valid = [], []
+    distances, good, sides_active = [], [], []
     for level in range(LEVELS):
         h = FIRST_STEP * scale / RATIO**level
-        sides, good, ends = [], np.ones(many, bool), []
+        sides, fine, ends, flows = [], np.ones(many, bool), [], []
         for sign in (1.0, -1.0):
             shifted = flat[rows]
             shifted[np.arange(many), columns] += sign * h
@@ -70,17 +77,26 @@ def slopes(
             given = {key: value[rows] for key, value in inputs.items()}
             given[name] = shifted.reshape(many, *inputs[name].shape[1:])
             answer = bench(given, repeated_state, dt)
-            good &= answer.good & (answer.active == here.active[rows])
+            fine &= answer.good
+            flows.append(answer.active)
             sides.append(answer.outputs)
         middle = flat[rows, columns]
         distances.append((ends[0] - middle, middle - ends[1]))  # as they are after rounding
-        valid.append(good)
+        good.append(fine)
+        sides_active.append(flows)
         values.append({o: (sides[0][o], sides[1][o]) for o in bench.law.outputs})
+    # Both sides must be where the point is; or both on the other side, if the point is on the
+    # border itself (a law without elastic domain at rest).
+    now = here.active[rows]
+    inside = [(a == now) & (b == now) for a, b in sides_active]
+    across = [(a != now) & (b != now) for a, b in sides_active]
+    valid = [g & np.where(across[-1], o, i) for g, i, o in zip(good, inside, across, strict=True)]
     result = {}
     for output in bench.law.outputs:
         centre = here.outputs[output].reshape(n, -1)
         f = [tuple(side.reshape(many, -1) for side in v[output]) for v in values]
-        parts = _extrapolated(f, centre[rows], distances, valid)
+        stiffness = np.abs(here.tangent[output, first].reshape(n, -1)).max(axis=1)
+        parts = _extrapolated(f, centre[rows], distances, valid, (left * stiffness)[rows])
         result[output] = Slopes(*(_columns_last(part, n, size) for part in parts))
     return result
 
@@ -90,8 +106,8 @@ def _columns_last(part: npt.NDArray, n: int, size: int) -> npt.NDArray:
     return part if part.ndim == 2 else np.moveaxis(part, 1, 2)
 
 
-def _extrapolated(f: list, centre: Floats, distances: list, valid: list) -> tuple:
-    """Value, error, lower, upper (rows, output size) and kink (rows,)."""
+def _extrapolated(f: list, centre: Floats, distances: list, valid: list, unsolved: Floats) -> tuple:
+    """Value (rows, output size), error and kink (rows,)."""
     rows, width = centre.shape
     best = np.zeros((rows, width))
     best_error = np.full(rows, np.inf)
@@ -102,7 +118,7 @@ def _extrapolated(f: list, centre: Floats, distances: list, valid: list) -> tupl
         with np.errstate(invalid="ignore", over="ignore"):
             current = [(plus - minus) / (a + b)[:, None]]
             magnitude = np.maximum(np.abs(plus).max(axis=1), np.abs(minus).max(axis=1))
-            noise = 4.0 * _EPS * magnitude / (a + b)
+            noise = (4.0 * _EPS * magnitude + unsolved) / (a + b)
             for order in range(1, min(len(previous), 3) + 1):
                 factor = RATIO ** (2 * order)
                 new = current[-1] + (current[-1] - previous[order - 1]) / (factor - 1.0)
@@ -115,24 +131,19 @@ def _extrapolated(f: list, centre: Floats, distances: list, valid: list) -> tupl
                 best = np.where(better[:, None], new, best)
                 best_error = np.where(better, error, best_error)
         previous = current
-    lower, upper, kink = _sides(f, centre, distances, valid, best)
-    return best, best_error, lower, upper, kink
+    return best, best_error, _kinks(f, centre, distances, valid)
 
 
-def _sides(f: list, centre: Floats, distances: list, valid: list, best: Floats) -> tuple:
-    """One-sided slopes where they do not approach each other as the step shrinks."""
+def _kinks(f: list, centre: Floats, distances: list, valid: list) -> npt.NDArray[np.bool_]:
+    """Where one-sided slopes do not approach each other as the step shrinks."""
     coarse, fine = LEVELS - 5, LEVELS - 4  # far above round-off
-    pairs = []
+    gaps, size = [], np.zeros(len(centre))
     with np.errstate(invalid="ignore", over="ignore"):
         for k in (coarse, fine):
             (plus, minus), (a, b) = f[k], distances[k]
-            pairs.append(((plus - centre) / a[:, None], (centre - minus) / b[:, None]))
-        gaps = [np.abs(right - left).max(axis=1) for right, left in pairs]
-        size = np.maximum(np.abs(pairs[1][0]), np.abs(pairs[1][1])).max(axis=1)
+            right, left = (plus - centre) / a[:, None], (centre - minus) / b[:, None]
+            gaps.append(np.abs(right - left).max(axis=1))
+            size = np.maximum(np.abs(right), np.abs(left)).max(axis=1)
         # Smooth: the gap shrinks with the step, by RATIO.
         kink = (gaps[1] > 0.6 * gaps[0]) & (gaps[1] > 1e-6 * size)
-        kink &= valid[coarse] & valid[fine]
-        right, left = (pairs[1][s] + (pairs[1][s] - pairs[0][s]) / (RATIO - 1.0) for s in (0, 1))
-    lower = np.where(kink[:, None], np.minimum(right, left), best)
-    upper = np.where(kink[:, None], np.maximum(right, left), best)
-    return lower, upper, kink
+    return np.asarray(kink & valid[coarse] & valid[fine])

@@ -82,6 +82,9 @@ def energy_findings(
 def _consistency(
     law: Material, name: str, by_input: dict, outputs: Inputs, good: Any, point: Any
 ) -> Finding:
+    if "pressure" in law.inputs:
+        reason = "the pressure is a reaction, which the free energy does not know"
+        return Finding(name, Outcome.NOT_APPLICABLE, reason)
     worst, where_, compared = 0.0, 0, []
     for given, out in _CONJUGATE.items():
         if given not in law.inputs or out not in law.outputs:
