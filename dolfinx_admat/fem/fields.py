@@ -9,6 +9,8 @@ import ufl
 
 from ..errors import MaterialError
 from ..kernels import BatchKernel, StatusBuffers
+from ..materials import Material
+from ..materials.wrapper import Reduction, Wrapper
 from ._collective import collectively
 
 Floats = npt.NDArray[np.float64]
@@ -87,6 +89,17 @@ class PointField:
         return self._buffer.reshape(-1, *self._buffer.shape[2:])
 
 
+def _starts(law: Material) -> set[str]:
+    """State variables that are unknowns of a reduced law, and remember nothing."""
+    names: set[str] = set()
+    inner: Any = law
+    while isinstance(inner, Wrapper):
+        if isinstance(inner, Reduction):
+            names |= set(inner.unknowns())
+        inner = inner.law
+    return names
+
+
 def initial_strain(
     name: str,
     kernel: BatchKernel,
@@ -102,7 +115,8 @@ def initial_strain(
         kernel: Batched law with a strain and a stress.
         stress: In the law's components, (points, n).
         others: Values of the inputs that are no strain, by name.
-        state: Initial state, by name.
+        state: Initial state, by name; those variables that are but the start of the next local
+            solve (the lateral strain in plane stress) are set.
         parameters: Values of the kernel's point parameters.
 
     Returns:
@@ -142,7 +156,11 @@ def initial_strain(
             break
     level = np.abs(stress).max()
     wrong = ~(np.abs(stress - reached).max(axis=1) <= 1e-9 * level) | (status.code != 0)
+    starts = _starts(law)
     for key, value in new_state.items():
+        if key in starts:
+            state[key][:] = value
+            continue
         change = np.abs(value - state[key]).reshape(points, -1).max(axis=1, initial=0.0)
         wrong |= ~(change <= 1e-12)
     if wrong.any():

@@ -4,8 +4,6 @@ from mpi4py import MPI
 
 import basix.ufl
 import bodies
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import ufl
@@ -117,22 +115,6 @@ def test_b_bar(blocks):
         )
 
 
-class IncompressibleNeoHookean(admat.ExplicitLaw):
-    """Energy mu/2 (tr F^T F - 3) - p (det F - 1)."""
-
-    mu: float
-    inputs = {"deformation_gradient": admat.TENSOR, "pressure": admat.SCALAR}  # noqa: RUF012
-    outputs = {"first_piola_stress": admat.TENSOR, "volume_constraint": admat.SCALAR}  # noqa: RUF012
-
-    def update(self, inputs, state, dt):
-        F, p = inputs["deformation_gradient"], inputs["pressure"]
-        J, cofactors = jax.value_and_grad(jnp.linalg.det)(F)
-        return {
-            "first_piola_stress": self.mu * F - p * cofactors,
-            "volume_constraint": J - 1.0,
-        }, state
-
-
 @pytest.mark.parametrize("blocks", [True, False])
 def test_incompressible_body_by_taylor_hood(blocks):
     """Displacement and pressure: all four tangents, and no change of volume in the mean."""
@@ -152,7 +134,8 @@ def test_incompressible_body_by_taylor_hood(blocks):
         v, q = ufl.TestFunctions(M)
         W, (V, _) = M.sub(0), M.sub(0).collapse()
     inputs = {"deformation_gradient": plane_deformation_gradient(u), "pressure": p}
-    law = QuadratureMaterial(domain, IncompressibleNeoHookean(2.0), inputs, degree=4)
+    rubber = admat.Incompressible(admat.NeoHookean(E=5.0, nu=0.25))  # mu = 2
+    law = QuadratureMaterial(domain, rubber, inputs, degree=4)
     F = ufl.inner(law["first_piola_stress"], plane_gradient(v)) * law.dx
     F += law["volume_constraint"] * q * law.dx
     bcs = held(W, V, (0.1, 0.3))
@@ -170,7 +153,7 @@ def test_incompressible_body_by_taylor_hood(blocks):
     volume = total(ufl.det(plane_deformation_gradient(u)) * law.dx)
     assert volume == pytest.approx(1.0, abs=1e-9)
     found = [total(ufl.dot(u, u) * ufl.dx), total(p * ufl.dx)]
-    np.testing.assert_allclose(found, [0.041053091983, 0.61599935719], rtol=1e-9)
+    np.testing.assert_allclose(found, [0.04108353029218, 1.63942742569], rtol=1e-9)
 
 
 def test_volume_ratio_at_finite_strain():

@@ -2,6 +2,7 @@
 
 from mpi4py import MPI
 
+import bodies
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,11 +11,14 @@ from dolfinx import fem, mesh
 
 import dolfinx_admat as admat
 from dolfinx_admat.fem import (
+    MaterialProblem,
     QuadratureMaterial,
     ResultWriter,
     axisymmetric_deformation_gradient,
+    axisymmetric_gradient,
     axisymmetric_strain,
     deformation_gradient,
+    plane_strain,
     strain,
 )
 
@@ -109,3 +113,111 @@ def test_files_of_reduced_laws(echo, tmp_path, suffix):
         total = COMM.allreduce(fem.assemble_scalar(fem.form(mean[0, 1] * law.dx)))
         assert total == pytest.approx(law.integrate(name)[0, 1], rel=1e-12)
         assert abs(total) > 1e-3 * volume
+
+
+class Sheet:
+    """A ring sector or a sheet, held at y = 0 and pulled up at the other end."""
+
+    def __init__(self, law, measure, virtual, weight, inputs="strain", output="stress", **options):
+        domain = mesh.create_unit_square(COMM, 4, 4)
+        domain.geometry.x[:, 0] += 0.3
+        self.V = fem.functionspace(domain, ("P", 2, (2,)))
+        self.u, v = fem.Function(self.V), ufl.TestFunction(self.V)
+        self.law = QuadratureMaterial(domain, law, {inputs: measure(self.u)}, degree=2, **options)
+        r = ufl.SpatialCoordinate(domain)[0]
+        F = ufl.inner(self.law[output], virtual(v)) * (r if weight else 1.0) * self.law.dx
+        self.pull = fem.Constant(domain, (0.0, 0.0))
+        self.top = bodies.facets(domain, 1, 1.0)
+        bcs = []
+        for facets, value in ((bodies.facets(domain, 1, 0.0), np.zeros(2)), (self.top, self.pull)):
+            dofs = fem.locate_dofs_topological(self.V, 1, facets)
+            bcs.append(fem.dirichletbc(value, dofs, self.V))
+        self.problem = MaterialProblem(
+            F, self.u, materials=[self.law], bcs=bcs, petsc_options_prefix="r_", progress=False
+        )
+
+    def run(self, *steps):
+        """Reaction, and integral of p, after the steps."""
+        for step in steps:
+            self.pull.value[:] = step
+            self.problem.solve()
+        p = self.law.integrate("equivalent_plastic_strain")
+        return [*self.problem.reaction(self.top), p]
+
+
+STEEL = bodies.voce()
+LOGARITHMIC = admat.LogarithmicStrain(STEEL)
+GRADIENT = ("deformation_gradient", "first_piola_stress")
+#: Law, measure, test function's measure, axisymmetric, names; two steps, and what comes out.
+CASES = {
+    "PlaneStress": (
+        (admat.PlaneStress(STEEL), strain, strain, False),
+        [(0.001, 0.003), (0.0, -0.002)],
+        [-6.429568101, -283.5497163, 0.004253289939],
+    ),
+    "PlaneStrain": (
+        (admat.PlaneStrain(STEEL), strain, strain, False),
+        [(0.001, 0.003), (0.0, -0.002)],
+        [-5.44886844, -348.3607195, 0.004568294408],
+    ),
+    "Axisymmetry": (
+        (admat.Axisymmetry(STEEL), axisymmetric_strain, axisymmetric_strain, True),
+        [(0.001, 0.003), (0.0, -0.002)],
+        [-94.29275759, -282.2600163, 0.005095351785],
+    ),
+    "PlaneStress at finite strain": (
+        (admat.PlaneStress(LOGARITHMIC), deformation_gradient, ufl.grad, False, *GRADIENT),
+        [(0.01, 0.05), (0.0, 0.04)],
+        [-68.07944285, -345.8406496, 0.05427199411],
+    ),
+    "Axisymmetry at finite strain": (
+        (
+            admat.Axisymmetry(LOGARITHMIC),
+            axisymmetric_deformation_gradient,
+            axisymmetric_gradient,
+            True,
+            *GRADIENT,
+        ),
+        [(0.01, 0.05), (0.0, 0.04)],
+        [-207.4263123, -397.5210282, 0.0758055912],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_wrapped_laws_give_the_same_numbers_on_all_rank_counts(name):
+    arguments, steps, expected = CASES[name]
+    sheet = Sheet(*arguments)
+    assert sheet.problem.problem.assembly == "fast"
+    np.testing.assert_allclose(sheet.run(*steps), expected, rtol=1e-8)
+
+
+@pytest.mark.parametrize("kind", ["PlaneStrain", "Axisymmetry"])
+def test_wrapped_laws_equal_the_3d_law_with_3x3_tensors(kind):
+    """Only plane stress needs the wrapper; the others may also be written in UFL."""
+    arguments, steps, _ = CASES[kind]
+    measure = {"PlaneStrain": plane_strain, "Axisymmetry": axisymmetric_strain}[kind]
+    wrapped = Sheet(*arguments).run(*steps)
+    plain = Sheet(STEEL, measure, measure, arguments[3]).run(*steps)
+    np.testing.assert_allclose(wrapped, plain, rtol=1e-9)
+
+
+def test_initial_stress_in_plane_stress():
+    """The sheet starts with a stress that its support holds; unloading it gives Hooke's strain."""
+    law = admat.PlaneStress(STEEL)
+    stress = np.array([[60.0, 20.0], [20.0, -90.0]])
+    sheet = Sheet(law, strain, strain, False, initial_stress=stress)
+    np.testing.assert_allclose(sheet.law.integrate("stress"), stress, rtol=1e-12)
+    sheet.law.update(tangent=False)  # at rest, the law returns it
+    np.testing.assert_allclose(sheet.law.integrate("stress"), stress, rtol=1e-12)
+    E, nu = STEEL.E, STEEL.nu
+    thickness = -nu / E * np.trace(stress)
+    np.testing.assert_allclose(sheet.law.values("strain_zz") - thickness, 0.0, atol=1e-15)
+    # The strain in a linear displacement that takes the stress away.
+    hooke = (1.0 + nu) / E * stress - nu / E * np.trace(stress) * np.eye(2)
+    sheet.u.interpolate(lambda x: -hooke @ x[:2])
+    sheet.law.update(tangent=False)
+    np.testing.assert_allclose(sheet.law.integrate("stress"), 0.0, atol=1e-10)
+    # Too much for the yield stress of 250.
+    with pytest.raises(admat.MaterialError, match="initial_stress is not admissible"):
+        Sheet(law, strain, strain, False, initial_stress=4.0 * stress)
