@@ -1,4 +1,4 @@
-"""`python -m dolfinx_admat`: what is installed here; `selftest`: does it work; `warm`: compile."""
+"""`python -m dolfinx_admat`: what is installed here, does it work, compile ahead, check a law."""
 
 import argparse
 import sys
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 
 from dolfinx_admat import _runtime
+from dolfinx_admat.laboratory import check_command
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,6 +34,13 @@ def main(arguments: list[str] | None = None) -> int:
     warm.add_argument("--full", action="store_true", help="run the script to its end")
     warm.add_argument("script", help="a Python script")
     warm.add_argument("arguments", nargs=argparse.REMAINDER, help="arguments of the script")
+    check = _add(
+        commands,
+        "check",
+        "check the tangents of a law, and what must hold for any law",
+        _check,
+    )
+    check_command.add_arguments(check)
     options = parser.parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
     return run(options)
@@ -89,6 +97,10 @@ def _warm(options: argparse.Namespace) -> int:
     from dolfinx_admat import _warm
 
     return _warm.run(options.script, options.arguments, options.full)
+
+
+def _check(options: argparse.Namespace) -> int:
+    return check_command.run(options)
 
 
 def _failed(part: str, error: Exception) -> int:
