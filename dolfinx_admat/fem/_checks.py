@@ -33,7 +33,10 @@ def check_arguments(name: str, mesh: Any, material: Any, inputs: Any, degree: An
     integer = isinstance(degree, int | np.integer) and not isinstance(degree, bool)
     if not integer or not 0 <= degree <= 30:
         raise MaterialError(f"{name}: degree must be an integer from 0 to 30; got {degree!r}")
-    if not isinstance(inputs, Mapping) or set(inputs) != set(material.inputs):
+    kept = {f"{key}_n" for key in material.inputs}  # inputs at t_n are known if not given
+    if not isinstance(inputs, Mapping) or not (
+        set(material.inputs) - kept <= set(inputs) <= set(material.inputs)
+    ):
         got = sorted(inputs) if isinstance(inputs, Mapping) else type(inputs).__name__
         raise MaterialError(
             f"{name}: inputs are {got}, the law declares {sorted(material.inputs)}; "

@@ -8,9 +8,9 @@ import equinox as eqx
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import MaterialError
 from ..kernels import BatchKernel, StatusBuffers, aligned_zeros
 from ..materials._declare import named_leaves
+from ..materials.parameters import check_parameters
 from ._history import History
 from ._spaces import QuadratureSpace
 from .fields import PointField, initial_strain
@@ -124,6 +124,8 @@ class Evaluation:
         self.status = StatusBuffers.allocate(points)
         self.tangents = Tangents(space, law.outputs, law.inputs, points)
         self._last_inputs: dict[str, Floats] = {}
+        # Inputs that are not given: another input at t_n.
+        self._inputs_n: dict[str, Floats] = {}
         # Made by the caller, on all ranks, because a failure is described by one rank alone.
         self._coordinates = coordinates
 
@@ -131,12 +133,10 @@ class Evaluation:
         """Values of the parameters that vary in space, now.
 
         Raises:
-            MaterialError: One of them is NaN.
+            MaterialError: One of them is NaN or out of its range.
         """
         values = {key: field.values() for key, field in self._parameters.items()}
-        for key, array in values.items():
-            if np.isnan(array).any():
-                raise MaterialError(f"{self._name}: parameter '{key}' is NaN at some points")
+        check_parameters(self._kernel.material, values, self._name)
         return values
 
     def run(self, dt: float, tangent: bool) -> None:
@@ -174,6 +174,7 @@ class Evaluation:
             self._name, self._kernel, stress, others, self._history.state_n, self.parameters()
         )
         self.offset = {"strain": strain}
+        self.keep_inputs(now=True)
         self._history.buffers["stress"][:] = stress
         self._history.publish()
         self._history.commit()
@@ -181,11 +182,24 @@ class Evaluation:
     def _read_inputs(self) -> dict[str, Floats]:
         read = {}
         for key, shape in self._kernel.material.inputs.items():
+            if key not in self._inputs:
+                continue
             values = self._inputs[key].values()
             if key in self.offset:
                 values += self.offset[key]
             read[key] = values.reshape(-1, *shape)
-        return read
+        return read | self._inputs_n
+
+    def keep_inputs(self, *, now: bool = False) -> None:
+        """Make the inputs of the last evaluation (or ``now``) those at t_n, where a law asks."""
+        missing = set(self._kernel.material.inputs) - set(self._inputs)
+        if missing and (now or self._last_inputs):
+            values = self._read_inputs() if now else self._last_inputs
+            self._inputs_n = {key: values[key.removesuffix("_n")].copy() for key in missing}
+
+    def forget_inputs(self) -> None:
+        """Nothing is left of the last evaluation that a commit could keep."""
+        self._last_inputs = {}
 
     def tangents_times_inputs(self) -> dict[str, Floats]:
         """For each output, the sum of tangent : input of the last evaluation."""

@@ -1,7 +1,8 @@
 """A constitutive law at the quadrature points of a mesh: values, history, UFL objects."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import dolfinx
@@ -41,7 +42,9 @@ class QuadratureMaterial:
     Args:
         mesh: The mesh.
         material: The law.
-        inputs: UFL expression of each declared input, e.g. ``{"strain": fem.strain(u)}``.
+        inputs: UFL expression of each declared input, e.g. ``{"strain": fem.strain(u)}``; external
+            state, per cell or point, as a DG0 or quadrature Function. An input ``name_n`` is,
+            unless given, the input ``name`` at t_n: at the last commit, before the first one now.
         degree: Degree of the quadrature rule.
         cells: Where the material is: None (everywhere), local cell indices, or
             ``(MeshTags, tag or list of tags)``.
@@ -111,6 +114,7 @@ class QuadratureMaterial:
             vectors = {
                 key: flatten_ufl(inputs[key], shape, f"{self.name}: input '{key}'")
                 for key, shape in material.inputs.items()
+                if key in inputs
             }
         self._inputs_ufl = vectors
         self._metadata = {"quadrature_degree": degree, "quadrature_rule": scheme}
@@ -121,23 +125,13 @@ class QuadratureMaterial:
         self.points_per_cell = len(self.weights)
         points = len(self.cells) * self.points_per_cell
 
-        # Also for values that are set later.
-        def field(value: Any, shape: tuple[int, ...], what: str) -> PointField:
-            return PointField(
-                value,
-                shape,
-                what,
-                mesh,
-                self.cells,
-                self.points,
-                jit_options=jit_options,
-                entity_maps=entity_maps,
-            )
-
-        self._field = field
+        where: dict[str, Any] = {"mesh": mesh, "cells": self.cells, "points": self.points}
+        where |= {"jit_options": jit_options, "entity_maps": entity_maps}
+        field: Callable[..., PointField] = partial(PointField, **where)
+        self._field = field  # also for values that are set later
         fields = {
-            key: field(vectors[key], (int(np.prod(shape)),), f"{self.name}: input '{key}'")
-            for key, shape in material.inputs.items()
+            key: field(vector, vector.ufl_shape, f"{self.name}: input '{key}'")
+            for key, vector in vectors.items()
         }
         known = named_leaves(material)
         varying = {
@@ -171,6 +165,7 @@ class QuadratureMaterial:
             self._history,
             coordinates,
         )
+        self._evaluation.keep_inputs(now=True)
         if initial_stress is not None:
             shape = stress_shape(self.name, material)
             stress = field(initial_stress, ordinary_shape(shape), f"{self.name}: initial_stress")
@@ -298,6 +293,7 @@ class QuadratureMaterial:
     def commit(self) -> None:
         """Make the trial state the state at t_n; call it only after a converged solve. Local."""
         self._history.commit()
+        self._evaluation.keep_inputs()
 
     def revert(self) -> None:
         """Forget the trial state: outputs and state are those of the last commit. Local.
@@ -305,6 +301,7 @@ class QuadratureMaterial:
         The tangents remain those of the last update.
         """
         self._history.revert()
+        self._evaluation.forget_inputs()
 
     def set_state(self, name: str, value: Any) -> None:
         """Set a state variable, at t_n and as trial value; for restarts and remapping.
