@@ -98,10 +98,10 @@ def find_law(name: str, settings: list[str] = []) -> Material:  # noqa: B006 - r
             )
         return _adjusted(EXAMPLES[place](), pairs)
     module = _module(place)
-    thing: Any = getattr(module, attribute, None) if attribute else _only_law(module, place)
-    if thing is None:
+    if attribute and not hasattr(module, attribute):
         known = [n for n, v in vars(module).items() if _is_law(v)]
         raise LawNotFound(f"{place} has no '{attribute}'; its laws are {known}")
+    thing = getattr(module, attribute) if attribute else _only_law(module, place)
     if isinstance(thing, type) and issubclass(thing, Material):
         if (
             not pairs
