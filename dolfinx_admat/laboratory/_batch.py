@@ -34,8 +34,8 @@ class Batch:
 
     def __init__(self, kernel: BatchKernel, parameters: dict[str, Floats], bisections: int) -> None:
         self._kernel, self._parameters, self._bisections = kernel, parameters, bisections
-        #: Steps that succeeded: specimens, targets and durations, in order.
-        self.taken: list[tuple[npt.NDArray[np.integer], dict[str, Floats], Floats]] = []
+        #: Sub-steps that succeeded: numbers of the specimens, and inputs, in order.
+        self.taken: list[tuple[npt.NDArray[np.integer], dict[str, Floats]]] = []
 
     def inputs(
         self, targets: dict[str, Floats], controls: dict[str, Floats], dt: Floats
@@ -51,7 +51,7 @@ class Batch:
                 values = np.broadcast_to(controls[stem], targets[stem].shape)
             else:
                 values = targets[stem if stem in targets else name]
-            found[name] = np.ascontiguousarray(values.reshape(len(dt), *shape))
+            found[name] = np.array(values, order="C").reshape(len(dt), *shape)
         return found
 
     def attempt(
@@ -63,8 +63,9 @@ class Batch:
         status = StatusBuffers.allocate(n)
         outputs = {name: np.empty((n, *shape)) for name, shape in law.outputs.items()}
         new_state = {name: np.empty_like(value) for name, value in state.items()}
+        inputs = self.inputs(targets, controls, dt)
         self._kernel.update(
-            self.inputs(targets, controls, dt),
+            inputs,
             state,
             0.0,  # each specimen has its own
             outputs=outputs,
@@ -79,7 +80,7 @@ class Batch:
             "iterations": status.iterations,
             "residual": status.residual,
             "substeps": np.ones(n, int),
-            "tried": {"state": state, "targets": targets, "dt": dt},
+            "tried": {"state": state, "targets": targets, "inputs": inputs},
         }
 
     def step(
@@ -110,7 +111,7 @@ class Batch:
         failed = found["code"] != 0
         if not failed.all():
             good = ~failed
-            self.taken.append((rows[good], pick(end, good), dt[good]))
+            self.taken.append((rows[good], pick(found["tried"]["inputs"], good)))
         if failed.any() and depth < self._bisections:
             bad = np.flatnonzero(failed)
             of_bad = pick((state, begin, end), bad)

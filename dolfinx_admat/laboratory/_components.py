@@ -7,7 +7,7 @@ stores. A scalar goes by its bare name; the one component of a bar may also be c
 
 import difflib
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -67,16 +67,11 @@ def components_of(variable: str, shape: tuple[int, ...]) -> dict[str, Component]
 
 
 def aliases_of(variable: str, shape: tuple[int, ...]) -> dict[str, Component]:
-    """Other names of components: symmetric counterparts, and xx of a bar."""
-    found = {}
+    """Other names of components: mirror images of symmetric ones, and xx of a bar."""
     if shape == ():
         return {f"{variable}_xx": Component(variable, 0, 1.0)}
-    for name, component in components_of(variable, shape).items():
-        axes = axes_of(shape)[component.position]
-        if component.factor != 1.0:
-            found[f"{variable}_{axes[::-1]}"] = component
-        del name
-    return found
+    found = components_of(variable, shape).items()
+    return {name[:-2] + name[:-3:-1]: where for name, where in found if where.factor != 1.0}
 
 
 class Names:
@@ -100,12 +95,6 @@ class Names:
             return self._all[name]
         raise MaterialError(unknown(what, name, self.components))
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._all
-
-    def __getitem__(self, name: str) -> Component:
-        return self._all[name]
-
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """'no such name', with the near ones first."""
@@ -113,9 +102,3 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     hint = f" (did you mean {', '.join(close)}?)" if close else ""
     return f"{what}: no '{name}'{hint}; there is {', '.join(known)}"
-
-
-def components_last(values: Any, shape: tuple[int, ...]) -> Any:
-    """An array (..., *shape) with its components flattened to one last axis."""
-    lead = np.shape(values)[: np.ndim(values) - len(shape)]
-    return np.reshape(values, (*lead, -1))

@@ -74,10 +74,8 @@ class Controlled(Reduction):
 
     def unknowns(self) -> dict[str, jax.Array]:
         """The controlled inputs. Their names in the state are no name that a law could use."""
-        return {f"{name} (controlled)": self._at_rest(name) for name in self.pairs}
-
-    def _at_rest(self, name: str) -> jax.Array:
-        return jnp.asarray(at_rest(name, self.law.inputs[name]))
+        shapes = self.law.inputs
+        return {f"{n} (controlled)": jnp.asarray(at_rest(n, shapes[n])) for n in self.pairs}
 
     def to_law(self, inputs: dict[str, jax.Array], y: dict[str, jax.Array]) -> dict[str, jax.Array]:
         """Imposed components at their targets, exactly; the others from the unknowns."""

@@ -41,7 +41,7 @@ def write(result: "DriveResult", file: FilePath, time_unit: str) -> None:
     file.write_text(text.getvalue())
 
 
-def read(file: str | FilePath) -> dict[str, Any]:
+def read_csv(file: str | FilePath) -> dict[str, Any]:
     """Columns of a csv file by name; comment lines (#) are skipped; (rows,) each.
 
     Raises:

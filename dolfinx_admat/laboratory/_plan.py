@@ -44,7 +44,10 @@ def handles_of(law: Material) -> dict[str, Handle]:
             ways |= {"cauchy_stress": CAUCHY, "kirchhoff_stress": KIRCHHOFF}
         for name, control in ways.items():
             for full, component in components_of(name, shape).items():
-                found[full] = Handle(variable, component.position, control, component.factor)
+                # A symmetric stress goes with the components on and above the diagonal.
+                if control < CAUCHY or full[-2] <= full[-1]:
+                    handle = Handle(variable, component.position, control, component.factor)
+                    found[full] = handle
     return found
 
 
@@ -52,19 +55,11 @@ def _aliases(law: Material, handles: dict[str, Handle]) -> dict[str, Handle]:
     """Other spellings: the mirror image of a symmetric component, and xx of a bar."""
     more = {}
     for name, handle in handles.items():
-        stem, _, axes = name.rpartition("_")
-        symmetric = handle.factor != 1.0 or stem in ("cauchy_stress", "kirchhoff_stress")
-        if symmetric and axes[::-1] not in ("", axes):
-            more[f"{stem}_{axes[::-1]}"] = handle
+        if handle.factor != 1.0 or handle.control >= CAUCHY:
+            more[name[:-2] + name[:-3:-1]] = handle
         if law.inputs[handle.variable] == () and handle.variable in _MECHANICAL:
             more[f"{name}_xx"] = handle
-    # Cauchy's stress xy goes with F_xy, above the diagonal, whichever way it is written.
-    return {
-        name: handles[f"{name.rpartition('_')[0]}_{''.join(sorted(name.rpartition('_')[2]))}"]
-        if name.startswith(("cauchy_stress", "kirchhoff_stress"))
-        else handle
-        for name, handle in more.items()
-    }
+    return more
 
 
 class Plan:
@@ -154,6 +149,12 @@ class Plan:
             offset = self.offset[handle.variable][:, handle.position]
         return np.broadcast_to(array * handle.factor + offset, (self.specimens,))
 
+    def set_offset(self, variable: str, offset: Floats) -> None:
+        """Count the imposed components of an input from these values on; (specimens, size)."""
+        self.offset[variable] = offset
+        imposed = self.controls[variable] == IMPOSED
+        self.targets[variable][:, imposed] += offset[:, imposed]
+
     def begin(self) -> bool:
         """Take the path's start values; True if a controlled component is among them."""
         controlled = False
@@ -208,6 +209,27 @@ class Plan:
         self.targets = {name: target.copy() for name, target in sequence[-1].items()}
         return sequence
 
+    def duration(self, segment: Segment, number: int, sequence: list[dict[str, Floats]]) -> Floats:
+        """How long a segment takes; (specimens,)."""
+        time = segment.time
+        if segment.rate is not None:
+            (name,) = segment.to
+            h = self.handle(name)
+            begin, end = (sequence[k][h.variable][:, h.position] / h.factor for k in (0, -1))
+            time = np.abs(end - begin) / segment.rate
+            if not (time > 0).all():
+                raise MaterialError(
+                    f"drive: segment {number}: '{name}' is there already, so rate={segment.rate} "
+                    "gives no duration; use hold(time=...)"
+                )
+        if time is None:
+            if self._law.rate_dependent:
+                raise MaterialError(
+                    f"drive: segment {number}: {self._label} is rate-dependent; give time=..."
+                )
+            time = 1.0
+        return np.array(np.broadcast_to(time, (self.specimens,)), float)
+
     def _check_rotation(self, where: str) -> None:
         for variable, controls in self.controls.items():
             axes = axes_of(self._law.inputs[variable])
@@ -225,7 +247,10 @@ class Plan:
         found = {}
         for name, h in self._own.items():
             if self.controls[h.variable][h.position] == h.control:
-                found[name] = float(targets[h.variable][specimen, h.position] / h.factor)
+                value = targets[h.variable][specimen, h.position]
+                if h.control == IMPOSED and h.variable in self.offset:
+                    value = value - self.offset[h.variable][specimen, h.position]
+                found[name] = float(value / h.factor)
         return found
 
 
@@ -237,7 +262,7 @@ def count_specimens(sizes: dict[str, int]) -> int | None:
     """
     different = sorted(set(sizes.values()))
     if len(different) > 1:
-        text = ", ".join(f"{name}: {size}" for name, size in sizes.items())
+        text = ", ".join(f"{name}: {size}" for name, size in sorted(sizes.items()))
         raise MaterialError(f"drive: the numbers of specimens differ; got {text}")
     return different[0] if different else None
 
@@ -254,7 +279,8 @@ def path_sizes(path: Path) -> dict[str, int]:
     for name, value in path.start.items():
         look(name, value, 1)
     for segment in path.segments:
-        look("time", segment.time, 1)
+        look("time", 0.0 if segment.time is None else segment.time, 1)
+        look("rate", 0.0 if segment.rate is None else segment.rate, 1)
         for name, value in segment.to.items():
             look(name, value, 1)
         for name, value in segment.table.items():

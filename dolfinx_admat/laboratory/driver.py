@@ -4,19 +4,22 @@ from collections.abc import Mapping
 from typing import Any, Literal, cast
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
 from dolfinx_admat.errors import ConvergenceError, MaterialError
 from dolfinx_admat.implicit import LocalStatus
 from dolfinx_admat.kernels import BatchKernel
+from dolfinx_admat.kernels._point import replace_parameters
 from dolfinx_admat.materials import Material
 from dolfinx_admat.materials._declare import as_numbers, named_leaves, require_float64
 from dolfinx_admat.materials.parameters import check_parameters
 
 from ._batch import Batch, pick, put
 from ._components import components_of, unknown
-from ._control import CAUCHY, CONJUGATE, IMPOSED, Controlled
+from ._control import CAUCHY, CONJUGATE, IMPOSED, Controlled, at_rest
 from ._plan import Handle, Plan, count_specimens, path_sizes
 from .path import Path
 from .result import DriveResult
@@ -141,24 +144,24 @@ class _Run:
             backend=backend,
         )
         self.batch = Batch(kernel, self.parameters, bisections)
-        self.state = kernel.initial_state(self.n) | self.first_state
+        self.state = self._initial_state(kernel) | self.first_state
         self.alive = np.arange(self.n)
         self._allocate()
-        self._begin()
+        self._begin(on_failure)
         step = 0
         for number, segment in enumerate(self.path.segments, start=1):
             at = step
             sequence = self.plan.steps(segment, number, lambda h, at=at: self._reached(h, at))
             durations = np.diff(np.array([0.0, *segment.fractions]))
-            start = self.time[:, step].copy()
-            total = np.broadcast_to(np.asarray(segment.time, float), (self.n,))
+            start = self.times[:, step].copy()
+            total = self.plan.duration(segment, number, sequence)
             for k, fraction in enumerate(durations):
                 step += 1
-                self.time[:, step] = start + segment.fractions[k] * total
+                self.times[:, step] = start + segment.fractions[k] * total
                 self._step(step, sequence[k], sequence[k + 1], fraction * total, on_failure)
         return DriveResult(
             law=self.law,
-            times=self.time,
+            times=self.times,
             inputs=self.inputs,
             outputs=self.outputs,
             states=self.states,
@@ -171,10 +174,22 @@ class _Run:
             start_state=self.start_state,
         )
 
+    def _initial_state(self, kernel: BatchKernel) -> dict[str, Floats]:
+        """Of each specimen, as it may depend on parameters."""
+        if not self.parameters:
+            return kernel.initial_state(self.n)
+
+        def of_one(values: dict[str, jax.Array]) -> dict[str, jax.Array]:
+            law = replace_parameters(self.controlled, values)
+            return named_leaves(as_numbers(law.initial_state()))
+
+        found = jax.vmap(of_one)({k: jnp.asarray(v) for k, v in self.parameters.items()})
+        return {name: np.array(value, order="C") for name, value in found.items()}
+
     def _allocate(self) -> None:
         n, steps = self.n, self.path.steps + 1
         nan = lambda shape: np.full((n, steps, *shape), np.nan)  # noqa: E731
-        self.time = np.zeros((n, steps))
+        self.times = np.zeros((n, steps))
         self.inputs = {k: nan(tuple(s)) for k, s in self.law.inputs.items()}
         self.outputs = {k: nan(tuple(s)) for k, s in self.law.outputs.items()}
         shapes = {k: np.shape(self.state[v])[1:] for k, v in self.kept.items()}
@@ -184,44 +199,50 @@ class _Run:
         self.substeps = np.zeros((n, steps), np.int32)
         self.taken: list[Any] = []
 
-    def _begin(self) -> None:
-        """Time zero: start values and the initial stress, at once."""
-        plan = self.plan
-        rows = np.arange(self.n)
+    def _begin(self, on_failure: str) -> None:
+        """Time zero: the initial stress and the start values, at once."""
+        plan, rows = self.plan, np.arange(self.n)
         first = self.path.segments[0]
-        dt = AT_ONCE * first.fractions[0] * np.broadcast_to(np.asarray(first.time), (self.n,))
-        self.offset = np.zeros(0)
+        scale = 1.0 if first.time is None else first.time
+        dt = np.array(np.broadcast_to(AT_ONCE * first.fractions[0] * scale, (self.n,)), float)
         rest = {k: v.copy() for k, v in plan.targets.items()}
         for name in plan.pairs:
-            rest[name][:] = np.ravel(self.controlled._at_rest(name))
+            rest[name][:] = np.ravel(at_rest(name, self.law.inputs[name]))
         if self.initial_stress.size:
-            controls = {k: np.zeros_like(v) for k, v in plan.controls.items()}
-            controls["strain"][:] = CONJUGATE
-            found = self.batch.attempt(
-                rows, self.state, {**rest, "strain": self.initial_stress}, controls, dt
-            )
-            self._check_initial_stress(found)
-            self.offset = found["state"]["strain (controlled)"].reshape(self.n, -1)
-            plan.offset["strain"] = rest["strain"] = self.offset
-            imposed = plan.controls["strain"] == IMPOSED
-            plan.targets["strain"][:, imposed] += self.offset[:, imposed]
-            self.state["strain (controlled)"] = found["state"]["strain (controlled)"].copy()
+            self._reach_initial_stress(rows, rest, dt)
         moves = plan.begin()
-        if not moves:
-            for name in plan.pairs:
-                last = self.state[f"{name} (controlled)"]
-                last[...] = rest[name].reshape(last.shape)
-        controls = plan.controls if moves else {k: 0 * v for k, v in plan.controls.items()}
-        targets = plan.targets if moves else {**plan.targets, **{k: rest[k] for k in plan.pairs}}
+        if moves:
+            controls, targets = plan.controls, plan.targets
+        else:  # evaluated without consequences, for the record
+            controls = {k: np.full_like(v, IMPOSED) for k, v in plan.controls.items()}
+            targets = {**plan.targets, **{name: rest[name] for name in plan.pairs}}
         targets = {k: v.copy() for k, v in targets.items()}
         found = self.batch.attempt(rows, self.state, targets, controls, dt)
+        failed = found["code"] != 0
         if moves:
-            if failed := np.flatnonzero(found["code"]).tolist():
-                raise self._error(0, failed, found, targets)
+            if failed.any() and on_failure == "raise":
+                raise self._error(0, rows[failed].tolist(), pick(found, failed))
             self.state = found["state"]
-        self.start_state = {k: v.copy() for k, v in self.state.items()}
-        self.status[:, 0] = 0
-        self._record(0, rows, found, targets, controls)
+            self.alive, self.status[:, 0] = rows[~failed], found["code"]
+        for value in found["outputs"].values():
+            value[failed] = np.nan
+        # What is not the law's own initial state, which may depend on its parameters.
+        kept = self.state if moves or plan.offset else self.first_state
+        self.start_state = {k: self.state[k].copy() for k in kept}
+        self._record(0, rows, {**found, "state": self.state}, targets, controls)
+
+    def _reach_initial_stress(self, rows: Any, rest: dict[str, Floats], dt: Floats) -> None:
+        """The strain at which the law returns the initial stress is where strains begin."""
+        plan = self.plan
+        controls = {k: np.full_like(v, IMPOSED) for k, v in plan.controls.items()}
+        controls["strain"][:] = CONJUGATE
+        targets = {**rest, "strain": self.initial_stress}
+        found = self.batch.attempt(rows, self.state, targets, controls, dt)
+        self._check_initial_stress(found)
+        offset = found["state"]["strain (controlled)"]
+        self.state["strain (controlled)"] = offset.copy()
+        rest["strain"] = offset.reshape(self.n, -1)
+        plan.set_offset("strain", rest["strain"])
 
     def _check_initial_stress(self, found: Any) -> None:
         wrong = found["code"] != 0
@@ -247,7 +268,7 @@ class _Run:
         )
         failed = found["code"] != 0
         if failed.any() and on_failure == "raise":
-            raise self._error(step, rows[failed].tolist(), pick(found, failed), begin)
+            raise self._error(step, rows[failed].tolist(), pick(found, failed))
         good = rows[~failed]
         won = pick(found, ~failed)
         put(self.state, good, won["state"])
@@ -256,7 +277,7 @@ class _Run:
         self._record(step, good, won, pick(end, good), controls)
         self.iterations[rows, step] = found["iterations"]
         self.substeps[rows, step] = found["substeps"]
-        self.taken.append((controls_copy(controls), self.batch.taken))
+        self.taken.append(self.batch.taken)
         self.alive = good
 
     def _record(self, step: int, rows: Any, found: Any, targets: Any, controls: Any) -> None:
@@ -265,22 +286,21 @@ class _Run:
             if name in self.plan.pairs:
                 solved = found["state"][f"{name} (controlled)"].reshape(len(rows), -1)
                 value = np.where(controls[name] > 0, solved, value)
-            if name == "strain" and self.offset.size:
-                value = value - self.offset[rows]
+            if name in self.plan.offset:
+                value = value - self.plan.offset[name][rows]
             record[rows, step] = value.reshape(len(rows), *record.shape[2:])
         for name, record in self.outputs.items():
             record[rows, step] = found["outputs"][name]
-        state = self.state if step == 0 else None
         for name, own in self.kept.items():
-            self.states[name][rows, step] = (state or found["state"])[own]
+            self.states[name][rows, step] = found["state"][own]
 
     def _reached(self, handle: Handle, step: int) -> Floats:
         """Value of a controlled quantity after a step; (specimens,), as the law stores it."""
         name = handle.variable
         if handle.control == IMPOSED:
             value = self.inputs[name][:, step].reshape(self.n, -1)
-            if name == "strain" and self.offset.size:
-                value = value + self.offset
+            if name in self.plan.offset:
+                value = value + self.plan.offset[name]
         else:
             value = self.outputs[self.plan.pairs[name]][:, step]
             if handle.control >= CAUCHY:
@@ -291,9 +311,9 @@ class _Run:
             value = value.reshape(self.n, -1)
         return cast(Floats, np.nan_to_num(value[:, handle.position]))
 
-    def _error(self, step: int, failed: list, found: Any, begin: Any) -> ConvergenceError:
+    def _error(self, step: int, failed: list, found: Any) -> ConvergenceError:
         specimen, tried = failed[0], pick(found["tried"], slice(0, 1))
-        code, time = LocalStatus(int(found["code"][0])), float(self.time[specimen, step])
+        code, time = LocalStatus(int(found["code"][0])), float(self.times[specimen, step])
         targets = self.plan.describe(tried["targets"], 0)
         values = {k: np.asarray(v) for k, v in named_leaves(self.law).items() if eqx.is_array(v)}
         values |= {k.removeprefix("law."): v[specimen] for k, v in self.parameters.items()}
@@ -304,23 +324,12 @@ class _Run:
             "iterations": int(found["iterations"][0]),
             "law": self.label,
             "parameters": {k: v.tolist() for k, v in values.items()},
-            "inputs": {
-                k: v[0].tolist()
-                for k, v in self.batch.inputs(
-                    tried["targets"], self.plan.controls, tried["dt"]
-                ).items()
-            },
+            "inputs": {k: v[0].tolist() for k, v in tried["inputs"].items()},
             "state": {k: v[0].tolist() for k, v in tried["state"].items()},
-            "dt": float(tried["dt"][0]),
+            "dt": float(tried["inputs"]["time_increment"][0]),
         }
-        part = (
-            float(
-                tried["dt"][0]
-                / max(self.time[specimen, step] - self.time[specimen, step - 1], 1e-300)
-            )
-            if step
-            else 1.0
-        )
+        whole = self.times[specimen, step] - self.times[specimen, max(step - 1, 0)]
+        part = worst["dt"] / whole if step else 1.0
         named = set(self.path.names())
         shown = {k: v for k, v in targets.items() if k in named or v != 0.0}
         text = ", ".join(f"{k} = {v:.6g}" for k, v in shown.items())
@@ -338,11 +347,6 @@ class _Run:
                 "worst": worst,
             },
         )
-
-
-def controls_copy(controls: dict[str, Floats]) -> dict[str, Floats]:
-    """Controls of a step; the plan goes on to change them."""
-    return {k: v.copy() for k, v in controls.items()}
 
 
 def _per_specimen(

@@ -14,9 +14,10 @@ class Segment:
     """A part of a path between two times.
 
     Attributes:
-        time: Duration; a number or one per specimen.
+        time: Duration; a number or one per specimen; None: not given.
         fractions: Ends of the steps, as fractions of the duration, the last one is 1.
         to: Values at the end of the segment by component; reached linearly in time.
+        rate: In place of the duration: speed of the only component of ``to``.
         hold: Components kept at the value that they have when the segment begins.
         table: Values at the ends of all steps by component, (..., steps); in place of ``to``.
     """
@@ -24,6 +25,7 @@ class Segment:
     time: Any
     fractions: tuple[float, ...]
     to: dict[str, Any]
+    rate: Any = None
     hold: tuple[str, ...] = ()
     table: dict[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -60,7 +62,12 @@ class Path:
     segments: tuple[Segment, ...] = ()
 
     def ramp(
-        self, to: Mapping[str, Any], *, time: Any = 1.0, steps: int | Sequence[float] = 1
+        self,
+        to: Mapping[str, Any],
+        *,
+        time: Any = None,
+        rate: Any = None,
+        steps: int | Sequence[float] = 1,
     ) -> "Path":
         """Change components linearly in time.
 
@@ -68,34 +75,44 @@ class Path:
 
         Args:
             to: Values at the end, by component.
-            time: Duration, units of time; an array: one per specimen.
+            time: Duration, units of time; an array: one per specimen. None: 1, for laws that are
+                not rate-dependent.
+            rate: In place of the duration: speed (> 0) of the component, if it is only one; an
+                array: one per specimen.
             steps: Number of equal steps, or the ends of the steps as fractions of the duration.
 
         Returns:
             The longer path.
         """
-        return self._with(Segment(_duration(time), _fractions(steps), dict(to)))
+        if rate is not None and (time is not None or len(to) != 1):
+            raise MaterialError(
+                "Path.ramp: rate stands in place of time, and belongs to one component; got "
+                f"time={time!r} and the components {', '.join(to)}"
+            )
+        speed = _duration(rate, "rate is the speed of a component")
+        return self._with(Segment(_duration(time), _fractions(steps), dict(to), speed))
 
-    def hold(self, *components: str, time: Any = 1.0, steps: int | Sequence[float] = 1) -> "Path":
+    def hold(self, *components: str, time: Any = None, steps: int | Sequence[float] = 1) -> "Path":
         """Wait. Relaxation: ``hold("strain_xx", ...)``; creep: ``hold("stress_xx", ...)``.
 
         Args:
             components: Kept at the value that they have now, whatever controlled them before.
                 Everything else stays under its control as well.
-            time: Duration, units of time; an array: one per specimen.
+            time: Duration, as in ``ramp``.
             steps: Number of equal steps, or the ends of the steps as fractions of the duration.
 
         Returns:
             The longer path.
         """
-        return self._with(Segment(_duration(time), _fractions(steps), {}, components))
+        return self._with(Segment(_duration(time), _fractions(steps), {}, None, components))
 
     def cycles(
         self,
         turning_points: Sequence[Mapping[str, Any]],
         count: int,
         *,
-        time: Any = 1.0,
+        time: Any = None,
+        rate: Any = None,
         steps: int | Sequence[float] = 1,
     ) -> "Path":
         """Ramp from one turning point to the next, again and again.
@@ -103,8 +120,9 @@ class Path:
         Args:
             turning_points: Values by component, e.g. ``[{"strain_xx": 1e-2}, {"strain_xx": 0}]``.
             count: How often all of them are visited.
-            time: Duration of each ramp.
-            steps: Steps of each ramp, as in ``ramp``.
+            time: Duration of each ramp, as in ``ramp``.
+            rate: Speed in each ramp.
+            steps: Steps of each ramp.
 
         Returns:
             The longer path.
@@ -112,7 +130,7 @@ class Path:
         path = self
         for _ in range(count):
             for point in turning_points:
-                path = path.ramp(point, time=time, steps=steps)
+                path = path.ramp(point, time=time, rate=rate, steps=steps)
         return path
 
     def table(self, time: Sequence[float], columns: Mapping[str, Any]) -> "Path":
@@ -153,7 +171,7 @@ class Path:
         if times.size == 0:
             return path
         fractions = tuple(float(t) for t in times / times[-1])
-        segment = Segment(float(times[-1]), fractions, {}, (), values)
+        segment = Segment(float(times[-1]), fractions, {}, None, (), values)
         return path._with(segment)
 
     def _with(self, segment: Segment) -> "Path":
@@ -172,13 +190,12 @@ class Path:
         return list(found)
 
 
-def _duration(time: Any) -> Any:
+def _duration(time: Any, what: str = "time is the duration of a segment") -> Any:
+    if time is None:
+        return None
     value = np.asarray(time, float)
     if value.ndim > 1 or not (np.isfinite(value) & (value > 0)).all():
-        raise MaterialError(
-            f"Path: time is the duration of a segment, a number > 0 (or one per specimen); "
-            f"got {time!r}"
-        )
+        raise MaterialError(f"Path: {what}, a number > 0 (or one per specimen); got {time!r}")
     return value
 
 
