@@ -68,7 +68,7 @@ class FeFpJ2(ImplicitFiniteStrain):
             accurate, and differ by the order of the step.
 
     Source: J.C. Simo, C. Miehe, Associative coupled thermoplasticity at finite strains, CMAME 98
-    (1992), section 5; with the new trace and det(b) = 1: D.T. Seidl, B.N. Granzow, Calibration of
+    (1992) 41-104; with the new trace and det(b) = 1: D.T. Seidl, B.N. Granzow, Calibration of
     elastoplastic constitutive model parameters from full-field data, IJNME 123 (2022).
     """
 

@@ -168,7 +168,7 @@ class Ogden(_WithBulkModulus):
         volumetric: U(J); default ``quadratic_volume``, (J - 1)^2 / 2.
 
     Source: R.W. Ogden, Large deformation isotropic elasticity: on the correlation of theory and
-    experiment for incompressible rubberlike solids, Proc. R. Soc. Lond. A 326 (1972), eq. (15).
+    experiment for incompressible rubberlike solids, Proc. R. Soc. Lond. A 326 (1972).
     """
 
     mu: jax.Array | float
@@ -224,8 +224,7 @@ class HolzapfelGasserOgden(_WithBulkModulus):
         isochoric_fibres: Whether fibres see J^(-1/3) F (True) or F (False).
 
     Source: T.C. Gasser, R.W. Ogden, G.A. Holzapfel, Hyperelastic modelling of arterial layers
-    with distributed collagen fibre orientations, J. R. Soc. Interface 3 (2006), eqs. (4.5) to
-    (4.7). Fibres that see F: D.R. Nolan et al., J. Mech. Behav. Biomed. Mater. 39 (2014).
+    with distributed collagen fibre orientations, J. R. Soc. Interface 3 (2006). Fibres that see F: D.R. Nolan et al., J. Mech. Behav. Biomed. Mater. 39 (2014).
     """
 
     mu: jax.Array | float = parameter(above=0.0)
@@ -274,7 +273,7 @@ class Incompressible(ExplicitLaw):
             is not used.
         kappa: Bulk modulus (> 0), units of stress; None: exactly incompressible.
 
-    Source: G.A. Holzapfel, Nonlinear Solid Mechanics, 2000, sections 6.3 and 8.5.
+    Source: G.A. Holzapfel, Nonlinear Solid Mechanics, 2000, section 6.3.
     """
 
     law: SplitHyperelastic

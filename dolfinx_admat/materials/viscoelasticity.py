@@ -8,7 +8,7 @@ Where the strain is linear in time during a step, x = dt/tau, the exact solution
 So results do not depend on the step for such a path, and any step is stable. The state is the
 viscous strain of each branch (of its dashpot), strain - e, and the strain itself.
 Source: R.L. Taylor, K.S. Pister, G.L. Goudreau, Thermomechanical analysis of viscoelastic solids,
-IJNME 2 (1970); J.C. Simo, T.J.R. Hughes, Computational Inelasticity, 1998, section 10.2.
+IJNME 2 (1970); J.C. Simo, T.J.R. Hughes, Computational Inelasticity, 1998, chapter 10.
 """
 
 from typing import ClassVar
@@ -97,7 +97,7 @@ class GeneralisedMaxwell(ExplicitSmallStrain):
         branch_kappa: Bulk moduli kappa_i, (n,) (>= 0); None: the volume does not relax.
         bulk_tau: Relaxation times of the volume, (n,) (> 0); None: those of the deviator.
 
-    Source: J.C. Simo, T.J.R. Hughes, Computational Inelasticity, 1998, section 10.1.
+    Source: J.C. Simo, T.J.R. Hughes, Computational Inelasticity, 1998, chapter 10.
     """
 
     kappa: jax.Array | float = parameter(at_least=0.0)

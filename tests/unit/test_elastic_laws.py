@@ -51,7 +51,7 @@ def test_law_of_a_part_on_both_backends(part, rng):
 
 
 def test_published_stiffness_of_a_ply(verified):
-    """S.W. Tsai, H.T. Hahn, Introduction to Composite Materials, 1980, table 1.7 (GPa)."""
+    """S.W. Tsai, H.T. Hahn, Introduction to Composite Materials, 1980 (GPa)."""
     kernel = BatchKernel(admat.PlaneStress(admat.Elastic(PARTS["transversely_isotropic"])))
     Q = batches.run(kernel, np.zeros((1, 3))).tangent["stress", "strain"][0]
     published = np.array([[181.8, 2.897, 0.0], [2.897, 10.34, 0.0], [0.0, 0.0, 2 * 7.17]])
