@@ -15,6 +15,9 @@ import dolfinx_admat as admat
 from dolfinx_admat.fem import (
     MaterialProblem,
     QuadratureMaterial,
+    axisymmetric_deformation_gradient,
+    axisymmetric_gradient,
+    axisymmetric_strain,
     deformation_gradient,
     plane_strain,
     strain,
@@ -242,15 +245,41 @@ def test_axisymmetry():
     u, v = fem.Function(V), ufl.TestFunction(V)
     wavy(u)
     r = ufl.SpatialCoordinate(domain)[0]
-
-    def measure(w):
-        g, zero = ufl.grad(w), ufl.as_ufl(0.0)
-        full = [[g[0, 0], g[0, 1], zero], [g[1, 0], g[1, 1], zero], [zero, zero, w[0] / r]]
-        return ufl.sym(ufl.as_matrix(full))
-
+    measure = axisymmetric_strain
     law = QuadratureMaterial(domain, bodies.voce(), {"strain": measure(u)}, degree=3)
     F = ufl.inner(law["stress"], measure(v)) * 2.0 * np.pi * r * law.dx
     assert_equal_assembly(F, u, [law], [])
+
+
+REDUCED = {
+    "PlaneStress": (admat.PlaneStress(bodies.voce()), strain, strain),
+    "PlaneStrain, finite": (
+        admat.PlaneStrain(admat.NeoHookean(10.0, 0.3)),
+        deformation_gradient,
+        ufl.grad,
+    ),
+    "Axisymmetry": (admat.Axisymmetry(bodies.voce()), axisymmetric_strain, axisymmetric_strain),
+    "Axisymmetry, finite": (
+        admat.Axisymmetry(admat.NeoHookean(10.0, 0.3)),
+        axisymmetric_deformation_gradient,
+        axisymmetric_gradient,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REDUCED)
+def test_reduced_laws(name):
+    law, measure, virtual = REDUCED[name]
+    domain = box(CellType.quadrilateral)
+    domain.geometry.x[:, 0] += 1.0
+    V = fem.functionspace(domain, ("P", 2, (2,)))
+    u, v = fem.Function(V), ufl.TestFunction(V)
+    wavy(u, 0.02)
+    (given,), (returned,) = law.inputs, law.outputs
+    r = ufl.SpatialCoordinate(domain)[0] if "Axi" in name else 1.0
+    material = QuadratureMaterial(domain, law, {given: measure(u)}, degree=3)
+    F = ufl.inner(material[returned], virtual(v)) * r * material.dx
+    assert_equal_assembly(F, u, [material], clamped(V, 0.01))
 
 
 def test_several_inputs_and_outputs():
