@@ -38,4 +38,3 @@ def test_mp_s12_tension_shear_by_stresses(cases):
             found[ours, steps] = np.abs(value - table[theirs]).max() / np.abs(table[theirs]).max()
     for ours in ("strain_xx", "strain_yy", "strain_xy", "equivalent_plastic_strain"):
         assert found[ours, 400] <= case["tolerance"]["strain_rel_fine_steps"], found
-        assert 1.8 < found[ours, 200] / found[ours, 400] < 2.2, found
