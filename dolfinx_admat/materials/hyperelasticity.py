@@ -224,7 +224,8 @@ class HolzapfelGasserOgden(_WithBulkModulus):
         isochoric_fibres: Whether fibres see J^(-1/3) F (True) or F (False).
 
     Source: T.C. Gasser, R.W. Ogden, G.A. Holzapfel, Hyperelastic modelling of arterial layers
-    with distributed collagen fibre orientations, J. R. Soc. Interface 3 (2006). Fibres that see F: D.R. Nolan et al., J. Mech. Behav. Biomed. Mater. 39 (2014).
+    with distributed collagen fibre orientations, J. R. Soc. Interface 3 (2006). Fibres that see
+    F: D.R. Nolan et al., J. Mech. Behav. Biomed. Mater. 39 (2014).
     """
 
     mu: jax.Array | float = parameter(above=0.0)

@@ -83,7 +83,8 @@ def test_zener_creep(verified):
 
 def test_dynamic_moduli_of_the_prony_series(verified):
     """Storage and loss modulus, J.D. Ferry, Viscoelastic Properties of Polymers, 1980:
-    G' = mu + sum mu_i (w tau_i)^2 / (1 + (w tau_i)^2), G'' = sum mu_i w tau_i / (1 + ...)."""  # fmt: skip
+    G' = mu + sum mu_i (w tau_i)^2 / (1 + (w tau_i)^2), G'' = sum mu_i w tau_i / (1 + ...).
+    """
     mu, branches, tau, omega = 2.0, np.array([3.0, 1.0]), np.array([0.2, 1.5]), 2.0
     law = GeneralisedMaxwell(10.0, mu, branches, tau)
     per_cycle, cycles = 100, 6  # after 5 cycles exp(-t/tau) is below 1e-4
