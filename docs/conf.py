@@ -54,8 +54,30 @@ def _escape(line: str) -> str:
     return "".join(pieces)
 
 
+def _is_equations(paragraph: list[str]) -> bool:
+    """Whether each line is an equation of its own: prose would fill its lines."""
+    return len(paragraph) > 1 and all(
+        re.search(r"[=<>]", line)
+        and len(line) < 84
+        and not re.match(r"\s|\.\.|=|.*[-=+*/,(]$", line)
+        for line in paragraph
+    )
+
+
+def _displayed(lines: list[str]) -> list[str]:
+    """Paragraphs of equations as literal blocks, so that their lines stay apart."""
+    found: list[str] = []
+    for paragraph in re.split(r"\n\s*\n", "\n".join(lines)):
+        text = paragraph.split("\n")
+        if _is_equations(text):
+            text = ["::", "", *(f"    {line}" for line in text)]
+        found += [*text, ""]
+    return found
+
+
 def _plain_formulas(app, what, name, obj, options, lines):
     """Docstrings are plain text with formulas: |r|, a * b and x_ mean nothing to reST."""
+    lines[:] = _displayed(lines)
     literal = None  # indentation of the paragraph whose `::` began a literal block
     for k, line in enumerate(lines):
         indent = len(line) - len(line.lstrip())
