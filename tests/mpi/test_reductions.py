@@ -221,3 +221,30 @@ def test_initial_stress_in_plane_stress():
     # Too much for the yield stress of 250.
     with pytest.raises(admat.MaterialError, match="initial_stress is not admissible"):
         Sheet(law, strain, strain, False, initial_stress=4.0 * stress)
+
+
+def test_a_bar_of_one_dimension():
+    """UniaxialStress in a truss: E (e - p) = R(p), and the law knows the lateral strain."""
+    domain = mesh.create_interval(COMM, 5, [0.0, 2.0])
+    V = fem.functionspace(domain, ("P", 1))
+    u, v = fem.Function(V), ufl.TestFunction(V)
+    law = QuadratureMaterial(domain, admat.UniaxialStress(STEEL), {"strain": u.dx(0)}, degree=1)
+    section = 3.0
+    F = section * law["stress"] * v.dx(0) * law.dx
+    end = bodies.facets(domain, 0, 2.0)
+    bcs = [
+        fem.dirichletbc(value, fem.locate_dofs_topological(V, 0, where), V)
+        for where, value in ((bodies.facets(domain, 0, 0.0), 0.0), (end, 0.02))
+    ]
+    problem = MaterialProblem(
+        F, u, materials=[law], bcs=bcs, petsc_options_prefix="bar_", progress=False
+    )
+    problem.solve()
+    low, high = 0.0, 0.01  # bisection for p
+    for _ in range(60):
+        p = 0.5 * (low + high)
+        yielding = 250.0 + 150.0 * (1.0 - np.exp(-40.0 * p)) + 500.0 * p
+        low, high = (p, high) if STEEL.E * (0.01 - p) > yielding else (low, p)
+    assert problem.reaction(end)[0] == pytest.approx(section * yielding, rel=1e-9)
+    lateral = -0.5 * p - 0.3 * yielding / float(STEEL.E)
+    np.testing.assert_allclose(law.values("strain_yy") - lateral, 0.0, atol=1e-12)
