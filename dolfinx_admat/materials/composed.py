@@ -13,11 +13,8 @@ from dolfinx_admat.implicit import LocalNewton
 from .base import ImplicitSmallStrain
 from .parts import check_part, flag, method
 
-# The overstress of a viscous part usually has an infinite slope at rest. Below this rate (1/time)
-# it is replaced by a straight line: far below any rate that matters, far above underflow.
-SLOWEST = 1e-200
-# A step that is shorter counts as that long, for a rate that can be computed.
-SHORTEST = 1e-30
+# Halvings of the overstress for its start value, where the inverse of the rate is not known.
+BISECTIONS = 30
 
 
 class Trial(NamedTuple):
@@ -49,10 +46,13 @@ class Elastoviscoplastic(ImplicitSmallStrain):
     f = yield_function(stress - X) - R(p),  X = sum of the back stresses
     d(plastic_strain) = dp dg/dstress (stress - X),  g = flow, or the yield function
     no viscosity:  f <= 0, dp >= 0, f dp = 0
-    viscosity:     <f> = overstress(dp/dt)
+    viscosity:     dp/dt = rate(<f>)
 
     Unknowns: the increments of plastic strain (6,), of p () and of each back strain (6,). With
-    theta < 1 (generalised mid-point rule), all that these equations hold is taken at
+    viscosity the overstress f, over a stiffness, takes the place of dp: unlike dp, it is of the
+    same size whatever the exponent and the step, and it is negative where the law is elastic.
+
+    With theta < 1 (generalised mid-point rule), all that these equations hold is taken at
     t_n + theta dt, with variables interpolated linearly; so f <= 0 holds there, not at the end.
 
     A part is a module or a plain function; ``parts`` has the table of what each must have. What
@@ -68,7 +68,7 @@ class Elastoviscoplastic(ImplicitSmallStrain):
         hardening: Yield stress R(p), e.g. ``VoceHardening``; None: R = 0, needs a viscosity.
         kinematic: Any number of back stresses, e.g. ``ArmstrongFrederick``.
         flow: Plastic potential g; None: the yield function (associated).
-        viscosity: ``overstress(rate)``, e.g. ``NortonFlow``; None: rate-independent.
+        viscosity: ``rate(overstress)``, e.g. ``NortonFlow``; None: rate-independent.
         theta: 1 is backward Euler, 1/2 the mid-point rule (0 < theta <= 1); static.
         solver: Tolerances of the local Newton solve; static.
 
@@ -117,8 +117,7 @@ class Elastoviscoplastic(ImplicitSmallStrain):
         if self.flow is not None:
             check_part(name, "flow", self.flow, (tensor,), number)
         if self.viscosity is not None:
-            overstress = method(self.viscosity, "overstress")
-            check_part(name, "viscosity.overstress", overstress, (number,), number)
+            check_part(name, "viscosity.rate", method(self.viscosity, "rate"), (number,), number)
 
     # What follows from the parts.
 
@@ -226,63 +225,75 @@ class Elastoviscoplastic(ImplicitSmallStrain):
         """No flow while f(trial) <= 0, up to round-off; with static recovery there is no test."""
         return None if self._recovers else self._no_flow(trial)
 
+    def _dp(self, x: dict[str, jax.Array], trial: Trial) -> jax.Array:
+        """Increment of the equivalent plastic strain; ()."""
+        if self.viscosity is None:
+            return x["dp"]
+        overstress = trial.stiffness * x["overstress"]
+        flows = overstress > 0.0
+        rate = method(self.viscosity, "rate")(jnp.where(flows, overstress, 1.0))
+        return trial.dt * jnp.where(flows, rate, 0.0)
+
     def guess(self, trial: Trial) -> dict[str, jax.Array]:
-        """No flow where the law is elastic, else somewhat less flow than the answer."""
+        """No flow where the law is elastic, else somewhat less flow than the answer.
+
+        Half of what would bring a perfectly plastic solid back to the yield surface: most
+        hardening is concave in p, so that Newton's method converges monotonically from there.
+        """
         direction = jax.grad(self.flow or self.yield_function)(trial.relative)
-        dp = jnp.where(self._no_flow(trial), 0.0, self._lower_bound(trial, direction))
-        flow = dp * direction
-        x = {"flow": flow, "dp": dp}
+        half = 0.5 * jnp.where(self._no_flow(trial), 0.0, trial.overstress)
+        stress = method(self.elasticity, "stress")
+        _, change = jax.jvp(stress, (trial.elastic_strain,), (direction,))
+        steepness = self.theta * jnp.sum(direction * change)
+        dp = half / jnp.where(steepness > 0.0, steepness, 1.0)
+        x = {"dp": dp}
+        if self.viscosity is not None:
+            start = self._start(half, dp / jnp.where(trial.dt > 0.0, trial.dt, 1.0))
+            start = jnp.where(self._no_flow(trial), jnp.minimum(trial.overstress, 0.0), start)
+            x = {"overstress": start / trial.stiffness}
+            dp = self._dp(x, trial)
+        x["flow"] = flow = dp * direction
         for name, part in self._back_strains.items():
             x[name] = self._increment(part, trial.state[name], flow, dp, trial.dt)
         return x
 
-    def _lower_bound(self, trial: Trial, direction: jax.Array) -> jax.Array:
-        """An increment from which Newton's method climbs to the answer; ().
-
-        Either elasticity or viscosity takes at least half of the overstress (if hardening does
-        not). The overstress is a concave function of the rate, as most hardening is of p: then
-        Newton's method converges monotonically from below, also where the slope at 0 is infinite.
-        """
-        half = 0.5 * jnp.where(self._no_flow(trial), 1.0, trial.overstress)
-        stress = method(self.elasticity, "stress")
-        _, change = jax.jvp(stress, (trial.elastic_strain,), (direction,))
-        steepness = self.theta * jnp.sum(direction * change)
-        by_elasticity = half / jnp.where(steepness > 0.0, steepness, 1.0)
-        if not hasattr(self.viscosity, "rate"):
-            return by_elasticity
-        return jnp.minimum(by_elasticity, trial.dt * self.viscosity.rate(half))
+    def _start(self, most: jax.Array, fastest: jax.Array) -> jax.Array:
+        """The smaller one of ``most`` and the overstress of the rate ``fastest``; ()."""
+        inverse, rate = getattr(self.viscosity, "overstress", None), method(self.viscosity, "rate")
+        if inverse is not None:
+            return jax.lax.stop_gradient(jnp.minimum(most, inverse(fastest)))
+        low, high = jnp.zeros(()), most
+        for _ in range(BISECTIONS):
+            middle = 0.5 * (low + high)
+            above = rate(middle) > fastest
+            low, high = jnp.where(above, low, middle), jnp.where(above, middle, high)
+        return jax.lax.stop_gradient(high)
 
     @staticmethod
     def _increment(part: Any, back_strain: jax.Array, flow: jax.Array, *step: jax.Array) -> Any:
         """What a kinematic part makes of the flow; a plain function follows it."""
         return part.increment(back_strain, flow, *step) if hasattr(part, "increment") else flow
 
-    def _overstress(self, dp: jax.Array, dt: jax.Array) -> jax.Array:
-        """What viscosity adds to the yield stress; ()."""
-        if self.viscosity is None:
-            return jnp.zeros(())
-        overstress = method(self.viscosity, "overstress")
-        rate = dp / jnp.maximum(dt, SHORTEST)
-        slowest = overstress(jnp.asarray(SLOWEST))
-        fast = rate > SLOWEST
-        return jnp.where(fast, overstress(jnp.where(fast, rate, 1.0)), slowest * (rate / SLOWEST))
-
     def residual(self, x: dict[str, jax.Array], trial: Trial) -> dict[str, jax.Array]:
         """Flow rule (6,), yield condition (), evolution of each back strain (6,)."""
-        theta, state, flow, dp = self.theta, trial.state, x["flow"], x["dp"]
+        theta, state = self.theta, trial.state
+        flow, dp = x["flow"], self._dp(x, trial)
         at = {name: state[name] + theta * x[name] for name in self._back_strains}
         relative = self._relative(trial.elastic_strain - theta * flow, at)
         f = self.yield_function(relative)
         f = f - self._yield_stress(state["equivalent_plastic_strain"] + theta * dp)
-        f = (f - self._overstress(dp, trial.dt)) / trial.stiffness
-        if self._recovers:  # there is no elastic test: f <= 0, dp >= 0, f dp = 0 as an equation
-            f = jnp.where(dp + f > 0.0, f, -dp)
+        f = f / trial.stiffness
+        if self.viscosity is not None:
+            r = {"overstress": f - x["overstress"]}
+        elif self._recovers:  # there is no elastic test: f <= 0, dp >= 0, f dp = 0 as an equation
+            r = {"dp": jnp.where(dp + f > 0.0, f, -dp)}
+        else:
+            r = {"dp": f}
         potential = self.yield_function if self.flow is None else self.flow
         if hasattr(potential, "flow_rule"):
-            rule = potential.flow_rule(flow, dp, relative, 1.0 / trial.stiffness)
+            r["flow"] = potential.flow_rule(flow, dp, relative, 1.0 / trial.stiffness)
         else:
-            rule = flow - dp * jax.grad(potential)(relative)
-        r = {"flow": rule, "dp": f}
+            r["flow"] = flow - dp * jax.grad(potential)(relative)
         for name, part in self._back_strains.items():
             r[name] = x[name] - self._increment(part, at[name], flow, dp, trial.dt)
         return r
@@ -296,7 +307,7 @@ class Elastoviscoplastic(ImplicitSmallStrain):
         state = {name: trial.state[name] + x[name] for name in self._back_strains}
         state["plastic_strain"] = plastic_strain
         p = trial.state["equivalent_plastic_strain"]
-        state["equivalent_plastic_strain"] = p + x["dp"]
+        state["equivalent_plastic_strain"] = p + self._dp(x, trial)
         if self.theta != 1.0:
             state["elastic_strain"] = elastic_strain
         return method(self.elasticity, "stress")(elastic_strain), state

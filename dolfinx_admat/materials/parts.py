@@ -14,14 +14,14 @@ hardening          be callable, p () -> yield stress ()            ``stored_ener
 kinematic          ``back_stress`` and ``increment``; or be        ``stored_energy``; ``isotropic``,
                    callable, plastic strain -> back stress         ``symmetric_tangent``,
                                                                    ``recovers``
-viscosity          ``overstress(rate)``, or be callable            ``rate(overstress)``
+viscosity          ``rate(overstress)``, or be callable            ``overstress(rate)``
 =================  ==============================================  =================================
 
 ``Elasticity``, ``YieldFunction``, ``KinematicHardening`` and ``ViscousFlow`` document the methods.
 ``flow_rule(flow, dp, stress, compliance)`` replaces ``flow - dp * grad(potential)(stress)`` for a
 potential with vertices: six equations for the flow, zero where it obeys the rule, with any
-``compliance`` > 0 (about 1/(2 mu)) that makes a strain out of a stress. ``rate`` is the inverse of
-``overstress`` and merely gives better start values.
+``compliance`` > 0 (about 1/(2 mu)) that makes a strain out of a stress. A viscosity's
+``overstress`` is the inverse of its ``rate`` and merely makes start values cheaper.
 """
 
 from collections.abc import Callable

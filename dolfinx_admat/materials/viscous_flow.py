@@ -1,4 +1,4 @@
-"""Viscous flow: the overstress that goes with a rate of plastic flow; part of a law."""
+"""Viscous flow: the rate of plastic flow that goes with an overstress; part of a law."""
 
 import jax
 
@@ -6,18 +6,18 @@ from .parameters import Parameters, parameter
 
 
 class ViscousFlow(Parameters):
-    """Overstress as a function of the rate dp/dt: write ``overstress``, and ``rate`` if known.
+    """Rate dp/dt as a function of the overstress: write ``rate``, and ``overstress`` if known.
 
-    The overstress grows with the rate from zero at zero, and is asked for positive rates only.
+    The rate grows with the overstress from zero at zero; it is asked for positive ones only.
     """
 
-    def overstress(self, rate: jax.Array) -> jax.Array:
-        """Overstress of a rate; () -> (), units of stress."""
+    def rate(self, overstress: jax.Array) -> jax.Array:
+        """Rate dp/dt of an overstress f > 0; () -> (), 1/time."""
         raise NotImplementedError
 
 
 class NortonFlow(ViscousFlow):
-    """Power law dp/dt = (<f> / K)^n, that is f = K (dp/dt)^(1/n).
+    """Power law dp/dt = (<f> / K)^n.
 
     Without hardening it is Norton's creep, dp/dt = (s_eq / K)^n; with it, f = s_eq - R(p) is
     Perzyna's overstress above a threshold.
@@ -38,10 +38,10 @@ class NortonFlow(ViscousFlow):
         """The flow dp/dt = A f^n, with A (> 0) in stress^-n / time."""
         return cls(A ** (-1.0 / n), n)
 
-    def overstress(self, rate: jax.Array) -> jax.Array:
-        """K rate^(1/n); () -> ()."""
-        return self.K * rate ** (1.0 / self.n)
-
     def rate(self, overstress: jax.Array) -> jax.Array:
         """(overstress / K)^n; () -> ()."""
         return (overstress / self.K) ** self.n
+
+    def overstress(self, rate: jax.Array) -> jax.Array:
+        """The inverse, K rate^(1/n); () -> ()."""
+        return self.K * rate ** (1.0 / self.n)
