@@ -37,6 +37,9 @@ class Wrapper(Material):
     law: Material
 
     def __check_init__(self) -> None:
+        self._check_law()
+
+    def _check_law(self) -> None:
         if not isinstance(self.law, Material):
             raise MaterialError(
                 f"{type(self).__name__}: wraps a law; got {type(self.law).__name__}, expected a "
@@ -115,6 +118,7 @@ class Wrapper(Material):
 
     def _mechanical_input(self, *names: str) -> str:
         """The law's strain-like input among ``names``, or a MaterialError."""
+        self._check_law()
         for name in names:
             kind, conjugate = _PAIRS[name]
             if self.law.inputs.get(name) == kind and self.law.outputs.get(conjugate) == kind:
