@@ -66,13 +66,13 @@ def read(cases, name):
 
 @pytest.mark.reference
 @pytest.mark.parametrize("law", [admat.J2Plasticity, admat.J2PlasticityGeneral])
-def test_MP_S01_tension_and_unloading(cases, law):
+def test_MP_S01_tension_and_unloading(cases, law, verified):
     """The lateral strains are found here; stress (1 Pa of 1.5e8) and p as the case asks."""
     case, table, strain, stress = read(cases, "MP-S01_j2_linear_isotropic")
     m, tolerance = case["material"], case["tolerance"]
     point = Point(law(m["E"], m["nu"], admat.LinearHardening(m["sigma_y0"], m["H"])))
     found = np.zeros(6)
-    plastic = 0
+    plastic, worst = 0, 0.0
     for row in range(1, len(strain)):
         found, s = point.uniaxial(strain[row, 0], found)
         point.accept()
@@ -81,6 +81,15 @@ def test_MP_S01_tension_and_unloading(cases, law):
         assert np.abs(found - strain[row]).max() < tolerance["strain_abs"]
         assert abs(p - table["p"][row]) < tolerance["p_abs"]
         plastic += p > 0
+        worst = max(worst, np.abs(s - stress[row]).max())
+    size = np.abs(stress).max()
+    verified(
+        law=law.__name__,
+        hypotheses="small strain, backward Euler",
+        against="MP-S01 (MFront), tension and unloading, stress",
+        error=worst / size,
+        tolerance=tolerance["sxx_abs"] / size,
+    )
     assert plastic >= 5
     assert s[0] < 0.0  # unloaded to zero strain: compression
 
