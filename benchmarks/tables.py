@@ -90,6 +90,18 @@ def fe(numbers):
     return table(["element", "pipeline", *stages, "total", "peak bytes per point"], rows)
 
 
+def wrappers(numbers):
+    found = split(numbers, "wrapper")
+    rows = []
+    for law, kind in dict.fromkeys(key[:2] for key in found):
+        cells = []
+        for backend in ("native", "xla"):
+            get = lambda what, b=backend, key=(law, kind): found.get((*key, b, what))  # noqa: E731
+            cells += [figure(get("points_per_second"), 1e-6), figure(get("over_3d"))]
+        rows.append([f"`{law}`", kind.replace("_", " "), *cells])
+    return table(["law", "wrapper", "`native`", "of 3D", "`xla`", "of 3D"], rows)
+
+
 def others(numbers):
     rows = [
         [f"`{key}`", figure(value)]
@@ -124,6 +136,7 @@ TABLES = {
     "kernels": kernels,
     "tangent": tangent,
     "compile": compile_times,
+    "wrappers": wrappers,
     "fe": fe,
     "others": others,
 }
