@@ -1,4 +1,4 @@
-"""`python -m dolfinx_admat`: what is installed here, does it work, compile ahead, check a law."""
+"""`python -m dolfinx_admat`: what is installed here, does it work, compile ahead, try a law."""
 
 import argparse
 import sys
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 
 from dolfinx_admat import _runtime
-from dolfinx_admat.laboratory import check_command
+from dolfinx_admat.laboratory import check_command, drive_command
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,6 +34,13 @@ def main(arguments: list[str] | None = None) -> int:
     warm.add_argument("--full", action="store_true", help="run the script to its end")
     warm.add_argument("script", help="a Python script")
     warm.add_argument("arguments", nargs=argparse.REMAINDER, help="arguments of the script")
+    drive = _add(
+        commands,
+        "drive",
+        "take a law along a path at one point, as a case file says; write csv and a picture",
+        _drive,
+    )
+    drive_command.add_arguments(drive)
     check = _add(
         commands,
         "check",
@@ -97,6 +104,10 @@ def _warm(options: argparse.Namespace) -> int:
     from dolfinx_admat import _warm
 
     return _warm.run(options.script, options.arguments, options.full)
+
+
+def _drive(options: argparse.Namespace) -> int:
+    return drive_command.run(options)
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -9,6 +9,9 @@ from ._report import TangentReport as TangentReport
 from ._report import TangentRow as TangentRow
 from ._samples import SamplePoint as SamplePoint
 from .audit import audit as audit
+from .case_file import Case as Case
+from .case_file import read_case as read_case
+from .case_file import run_case as run_case
 from .driver import drive as drive
 from .path import Path as Path
 from .response import PathResponse as PathResponse

@@ -97,11 +97,11 @@ def find_law(name: str, settings: list[str] = []) -> Material:  # noqa: B006 - r
                 "MODULE:NAME or FILE.py:NAME"
             )
         return _adjusted(EXAMPLES[place](), pairs)
-    module = _module(place)
+    module = load_module(place)
     if attribute and not hasattr(module, attribute):
         known = [n for n, v in vars(module).items() if _is_law(v)]
         raise LawNotFound(f"{place} has no '{attribute}'; its laws are {known}")
-    thing = getattr(module, attribute) if attribute else _only_law(module, place)
+    thing: Any = getattr(module, attribute) if attribute else _only_law(module, place)
     if isinstance(thing, type) and issubclass(thing, Material):
         if (
             not pairs
@@ -129,7 +129,8 @@ def _pair(text: str) -> tuple[str, str]:
     return name.strip(), value
 
 
-def _module(place: str) -> ModuleType:
+def load_module(place: str) -> ModuleType:
+    """A module by its name or its file (.py), or LawNotFound."""
     try:
         if not place.endswith(".py"):
             return importlib.import_module(place)

@@ -12,10 +12,9 @@ import numpy.typing as npt
 from dolfinx_admat.errors import ConvergenceError, MaterialError
 from dolfinx_admat.implicit import LocalStatus
 from dolfinx_admat.kernels import BatchKernel
-from dolfinx_admat.kernels._point import replace_parameters
 from dolfinx_admat.materials import Material
 from dolfinx_admat.materials._declare import as_numbers, named_leaves, require_float64
-from dolfinx_admat.materials.parameters import check_parameters
+from dolfinx_admat.materials.parameters import check_parameters, replace_parameters
 
 from ._batch import Batch, pick, put
 from ._components import components_of, unknown
@@ -284,7 +283,7 @@ class _Run:
         for name, record in self.inputs.items():
             value = targets[name]
             if name in self.plan.pairs:
-                solved = found["state"][f"{name} (controlled)"].reshape(len(rows), -1)
+                solved = found["state"][f"{name} (controlled)"].reshape(value.shape)
                 value = np.where(controls[name] > 0, solved, value)
             if name in self.plan.offset:
                 value = value - self.plan.offset[name][rows]

@@ -75,6 +75,10 @@ def default_axes(result: "DriveResult") -> tuple[str, str]:
     for name, output in control_pairs(result.law).items():
         inputs = [n for n in result.names if n.rpartition("_")[0] == name or n == name]
         if inputs:
-            best = max(inputs, key=lambda n: float(np.nanmax(np.ptp(np.atleast_2d(result[n]), 1))))
+            best = max(inputs, key=lambda n: _change(np.atleast_2d(result[n])))
             return best, output + best.removeprefix(name)
     return "time", next(n for n in result.names if n != "time")
+
+
+def _change(values: np.ndarray) -> float:
+    return float(np.nanmax(np.abs(values - values[:, :1])))
