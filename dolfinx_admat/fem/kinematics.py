@@ -115,7 +115,8 @@ def with_dilatation(strain: Any, dilatation: Any) -> Any:
 
     with the law's input ``with_dilatation(strain(u), theta)``. Spaces that do not lock: Q1 with
     constants (not free of pressure modes, as ever), Q2 with discontinuous P1 (``"DPC", 1``), P2
-    with constants.
+    with constants or with continuous P1. The system is indefinite: solve it directly, in blocks
+    (``ufl.extract_blocks``) or with one mixed element.
 
     Args:
         strain: UFL (3, 3), e.g. ``plane_strain(u)``.

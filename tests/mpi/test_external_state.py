@@ -101,6 +101,25 @@ def test_values_at_the_beginning_of_the_step(domain):
         QuadratureMaterial(domain, Rate(), {"strain_n": strain(u), "temperature": T}, degree=2)
 
 
+def test_initial_stress_of_a_warm_body(domain):
+    """The initial stress is that at the temperature at hand; what is heated later comes on top."""
+    V = fem.functionspace(domain, ("P", 1, (3,)))
+    u, T = fem.Function(V), fem.Constant(domain, 50.0)
+    stress = np.array([[1.0, 0.2, 0.0], [0.2, -2.0, 0.3], [0.0, 0.3, 0.5]])
+    law = QuadratureMaterial(
+        domain,
+        admat.ThermalExpansion(admat.LinearElastic(E, NU), ALPHA, 20.0),
+        {"strain": strain(u), "temperature": T},
+        degree=1,
+        initial_stress=stress,
+    )
+    for heat in (0.0, 10.0):
+        T.value = 50.0 + heat
+        law.update()
+        thermal = -E * ALPHA * heat / (1.0 - 2.0 * NU) * np.eye(3)
+        np.testing.assert_allclose(law.integrate("stress"), stress + thermal, atol=1e-12)
+
+
 def test_an_orientation_per_cell(domain):
     """Rotations as a Function or as arrays: stress Q C(Q^T e Q) Q^T, cell by cell."""
     V = fem.functionspace(domain, ("P", 1, (3,)))
