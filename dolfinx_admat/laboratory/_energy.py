@@ -49,8 +49,9 @@ def energy_findings(
 
     @jax.jit
     @jax.vmap
-    def gradients(inputs: Any, state: Any) -> Any:
-        return jax.value_and_grad(law._free_energy, argnums=(0, 1))(inputs, state)
+    def evaluate(inputs: Any, old: Any, new: Any, dt: Any) -> Any:
+        energy = jax.value_and_grad(law._free_energy, argnums=(0, 1))(inputs, new)
+        return energy, law._dissipated(inputs, old, new, dt)
 
     pieces: list[tuple] = []
     for (inputs, _), answer, old in zip(path, answers, states, strict=True):
@@ -61,12 +62,15 @@ def energy_findings(
     good = np.concatenate([p[4] for p in pieces])
     if not good.any():
         return [Finding(n, Outcome.NOT_CHECKABLE, "no step of the paths converged") for n in names]
-    psi, (by_input, by_state) = gradients(inputs, bench.state_tree(new))
     n = len(good)
+    dt = np.concatenate([np.full(n // len(path), float(step)) for _, step in path])
+    (psi, (by_input, by_state)), lost = evaluate(
+        inputs, bench.state_tree(old), bench.state_tree(new), dt
+    )
     slope = [np.asarray(leaf).reshape(n, -1) for leaf in jax.tree.leaves(by_state)]
     change = [(new[k] - old[k]).reshape(n, -1) for k in new]
     power = [-(s * c).sum(axis=1) for s, c in zip(slope, change, strict=True)]
-    dissipation = np.sum(power, axis=0) if power else np.zeros(n)
+    dissipation = np.asarray(lost)
     size = np.sum(np.abs(power), axis=0) if power else np.zeros(n)
 
     def point(k: int) -> Any:

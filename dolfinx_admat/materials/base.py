@@ -119,6 +119,18 @@ class Material(Parameters):
         """
         raise NotImplementedError
 
+    def dissipated_energy(self, inputs: Any, old_state: Any, state: Any, dt: Any) -> jax.Array:
+        """Energy dissipated in a step, per (reference) volume; (), units of stress. Optional.
+
+        Default: -sum_k d(psi)/d(state_k) : (state_k at t_{n+1} - state_k at t_n) at t_{n+1}, with
+        the free energy psi. A law that knows better writes it: where forces vary much during a
+        step, or the state does not change along a straight line. Inputs are at t_{n+1}, as the
+        law's other methods get them; ``old_state`` is the state at t_n.
+        """
+        slope = jax.grad(lambda value: self.free_energy(inputs, value))(state)
+        lost = jax.tree.map(lambda a, b, s: -jnp.sum(s * (a - b)), state, old_state, slope)
+        return sum(jax.tree.leaves(lost), start=jnp.zeros(()))
+
     @property
     def has_free_energy(self) -> bool:
         """Whether the law declares a free energy."""
@@ -201,6 +213,13 @@ class Material(Parameters):
     def _free_energy(self, inputs: dict[str, jax.Array], state: Any) -> jax.Array:
         with explained(self, "free_energy"):
             return jnp.asarray(self.free_energy(self._given(inputs), _copied(state)))
+
+    def _dissipated(
+        self, inputs: dict[str, jax.Array], old_state: Any, state: Any, dt: jax.Array
+    ) -> jax.Array:
+        with explained(self, "dissipated_energy"):
+            given = self._given(inputs)
+            return self.dissipated_energy(given, _copied(old_state), _copied(state), dt)
 
     @property
     def _bare(self) -> bool:

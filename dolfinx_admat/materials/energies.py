@@ -22,12 +22,14 @@ class _Before(NamedTuple):
         inputs: At t_{n+1}.
         state: The law's state at t_n.
         dissipated: Energy dissipated up to t_n; ().
+        dt: Step.
     """
 
     prepared: Any
     inputs: dict[str, jax.Array]
     state: Any
     dissipated: jax.Array
+    dt: jax.Array
 
 
 class WithEnergies(Wrapper):
@@ -38,8 +40,9 @@ class WithEnergies(Wrapper):
 
         -sum_k d(psi)/d(state_k) : (state_k - state_k at t_n), at t_{n+1}
 
-    (Clausius-Duhem at constant temperature). Stored plus dissipated energy is the work of the
-    stresses up to the error of the time steps, which is of first order.
+    (Clausius-Duhem at constant temperature), or by what the law's own ``dissipated_energy`` says.
+    Stored plus dissipated energy is the work of the stresses up to the error of the time steps,
+    which is of first order.
 
     Attributes:
         law: The law; small or finite strain, itself perhaps a wrapper.
@@ -72,7 +75,7 @@ class WithEnergies(Wrapper):
 
     def _prepare(self, inputs: dict[str, jax.Array], state: Any, dt: jax.Array) -> _Before:
         old, own = self._part(state)
-        return _Before(self.law._prepare(inputs, old, dt), inputs, old, own[_DISSIPATED])
+        return _Before(self.law._prepare(inputs, old, dt), inputs, old, own[_DISSIPATED], dt)
 
     def _guess(self, before: _Before) -> Any:
         return self.law._guess(before.prepared)
@@ -89,14 +92,17 @@ class WithEnergies(Wrapper):
     def _finish(self, x: Any, before: _Before) -> tuple[dict[str, jax.Array], Any, jax.Array]:
         outputs, new, meant = self.law._finish(x, before.prepared)
 
-        def energy(state: Any) -> jax.Array:
-            return self.law._free_energy(before.inputs, state)
-
-        stored, slope = jax.value_and_grad(energy)(new)
-        lost = jax.tree.map(lambda a, b, s: -jnp.sum(s * (a - b)), new, before.state, slope)
-        dissipated = before.dissipated + sum(jax.tree.leaves(lost), start=jnp.zeros(()))
+        stored = self.law._free_energy(before.inputs, new)
+        lost = self.law._dissipated(before.inputs, before.state, new, before.dt)
+        dissipated = before.dissipated + lost
         outputs = {**outputs, "stored_energy": stored, _DISSIPATED: dissipated}
         return outputs, self._join(new, {_DISSIPATED: dissipated}), meant
 
     def _free_energy(self, inputs: dict[str, jax.Array], state: Any) -> jax.Array:
         return self.law._free_energy(inputs, self._part(state)[0])
+
+    def _dissipated(
+        self, inputs: dict[str, jax.Array], old_state: Any, state: Any, dt: jax.Array
+    ) -> jax.Array:
+        old, new = self._part(old_state)[0], self._part(state)[0]
+        return self.law._dissipated(inputs, old, new, dt)

@@ -194,6 +194,11 @@ class Transform(Wrapper):
     def _free_energy(self, inputs: dict[str, jax.Array], state: Any) -> jax.Array:
         return self.law_at(inputs)._free_energy(self.to_law(inputs), state)
 
+    def _dissipated(
+        self, inputs: dict[str, jax.Array], old_state: Any, state: Any, dt: jax.Array
+    ) -> jax.Array:
+        return self.law_at(inputs)._dissipated(self.to_law(inputs), old_state, state, dt)
+
 
 class _Reduced(NamedTuple):
     """What a ``Reduction`` prepares.
@@ -329,3 +334,10 @@ class Reduction(Wrapper):
     def _free_energy(self, inputs: dict[str, jax.Array], state: Any) -> jax.Array:
         law_state, y = self._part(state)
         return self.law._free_energy(self.to_law(inputs, y), law_state)
+
+    def _dissipated(
+        self, inputs: dict[str, jax.Array], old_state: Any, state: Any, dt: jax.Array
+    ) -> jax.Array:
+        law_state, y = self._part(state)
+        old = self._part(old_state)[0]
+        return self.law._dissipated(self.to_law(inputs, y), old, law_state, dt)
