@@ -186,6 +186,20 @@ class FeFpJ2(ImplicitFiniteStrain):
             energy = energy + self.hardening.stored_energy(state["equivalent_plastic_strain"])
         return energy
 
+    def dissipated_energy(
+        self,
+        F: jax.Array,
+        old_state: dict[str, jax.Array],
+        state: dict[str, jax.Array],
+        dt: jax.Array,
+    ) -> jax.Array:
+        """Plastic work R dp, less what the hardening stores; ()."""
+        p = state["equivalent_plastic_strain"]
+        force = self.hardening(p)
+        if hasattr(self.hardening, "stored_energy"):
+            force = force - jax.grad(self.hardening.stored_energy)(p)
+        return force * (p - old_state["equivalent_plastic_strain"])
+
 
 def _cofactors(F: jax.Array) -> jax.Array:
     """Cofactor matrix of a 3x3 matrix, det(F) F^-T."""

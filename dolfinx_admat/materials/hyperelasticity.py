@@ -171,8 +171,8 @@ class Ogden(_WithBulkModulus):
     experiment for incompressible rubberlike solids, Proc. R. Soc. Lond. A 326 (1972).
     """
 
-    mu: jax.Array | float
-    alpha: jax.Array | float = parameter(
+    mu: Any
+    alpha: Any = parameter(
         accept=lambda v: np.isfinite(v) & (v != 0.0), expected="numbers that are not 0"
     )
     isotropic: ClassVar[bool] = True
@@ -231,7 +231,7 @@ class HolzapfelGasserOgden(_WithBulkModulus):
     mu: jax.Array | float = parameter(above=0.0)
     k1: jax.Array | float = parameter(at_least=0.0)
     k2: jax.Array | float = parameter(above=0.0)
-    directions: jax.Array = parameter(
+    directions: Any = parameter(
         accept=lambda v: np.all(np.linalg.norm(v, axis=-1) > 0.0, axis=-1),
         expected="vectors (families, 3) that are not 0",
     )

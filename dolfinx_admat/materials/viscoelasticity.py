@@ -11,7 +11,7 @@ Source: R.L. Taylor, K.S. Pister, G.L. Goudreau, Thermomechanical analysis of vi
 IJNME 2 (1970); J.C. Simo, T.J.R. Hughes, Computational Inelasticity, 1998, chapter 10.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,14 @@ def relaxation(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The factors exp(-x) and (1 - exp(-x))/x of the module's formula; x >= 0, any shape."""
     small = x < 1e-8
     return jnp.exp(-x), jnp.where(small, 1.0 - 0.5 * x, -jnp.expm1(-x) / jnp.where(small, 1.0, x))
+
+
+def mean_spring(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Factors of e_n and of the change of strain in the mean of e over a step; as above."""
+    gain = relaxation(x)[1]
+    small = x < 1e-2
+    series = 0.5 - x / 6.0 * (1.0 - x / 4.0 * (1.0 - x / 5.0 * (1.0 - x / 6.0)))
+    return gain, jnp.where(small, series, (1.0 - gain) / jnp.where(small, 1.0, x))
 
 
 class Zener(ExplicitSmallStrain):
@@ -81,6 +89,20 @@ class Zener(ExplicitSmallStrain):
         spring = strain - state["viscous_strain"]
         return self.elasticity.energy(strain) + self.branch.energy(spring)
 
+    def dissipated_energy(
+        self,
+        strain: jax.Array,
+        old_state: dict[str, jax.Array],
+        state: dict[str, jax.Array],
+        dt: jax.Array,
+    ) -> jax.Array:
+        """Work of the branch less what its spring stores: exact, as the update."""
+        old, change = _steps(old_state, state)
+        on_old, on_change = mean_spring(dt / self.tau)
+        work = jnp.sum(self.branch.stress(on_old * old + on_change * change) * change)
+        new = strain - state["viscous_strain"]
+        return work - (self.branch.energy(new) - self.branch.energy(old))
+
 
 class GeneralisedMaxwell(ExplicitSmallStrain):
     """Isotropic generalised Maxwell solid (Wiechert): a spring in parallel with n branches.
@@ -102,10 +124,10 @@ class GeneralisedMaxwell(ExplicitSmallStrain):
 
     kappa: jax.Array | float = parameter(at_least=0.0)
     mu: jax.Array | float = parameter(at_least=0.0)
-    branch_mu: jax.Array = parameter(at_least=0.0)
-    tau: jax.Array = parameter(above=0.0)
-    branch_kappa: jax.Array | None = parameter(at_least=0.0, default=None)
-    bulk_tau: jax.Array | None = parameter(above=0.0, default=None)
+    branch_mu: Any = parameter(at_least=0.0)
+    tau: Any = parameter(above=0.0)
+    branch_kappa: Any = parameter(at_least=0.0, default=None)
+    bulk_tau: Any = parameter(above=0.0, default=None)
     rate_dependent: ClassVar[bool] = True
     symmetric_tangent: ClassVar[bool] = True
     isotropic: ClassVar[bool] = True
@@ -155,12 +177,43 @@ class GeneralisedMaxwell(ExplicitSmallStrain):
     def free_energy(self, strain: jax.Array, state: dict[str, jax.Array]) -> jax.Array:
         """Energy of all springs."""
         springs = strain[None, :] - state["viscous_strain"]
-        energy = 0.5 * self.kappa * trace(strain) ** 2 + self.mu * jnp.sum(deviator(strain) ** 2)
-        dev, tr = _parts(springs)
-        energy = energy + jnp.sum(self.branch_mu[:, None] * dev**2)
+        long_term = 0.5 * self.kappa * trace(strain) ** 2 + self.mu * jnp.sum(deviator(strain) ** 2)
+        return long_term + 0.5 * self._product(springs, springs)
+
+    def dissipated_energy(
+        self,
+        strain: jax.Array,
+        old_state: dict[str, jax.Array],
+        state: dict[str, jax.Array],
+        dt: jax.Array,
+    ) -> jax.Array:
+        """Work of the branches less what their springs store: exact, as the update."""
+        old, change = _steps(old_state, state)
+        dev, tr = _parts(old)
+        on_old, on_change = mean_spring(dt / self.tau)
+        dev = on_old[:, None] * dev + on_change[:, None] * deviator(change)[None, :]
+        if self.bulk_tau is not None:
+            on_old, on_change = mean_spring(dt / self.bulk_tau)
+        mean = dev + ((on_old * tr + on_change * trace(change)) / 3.0)[:, None] * IDENTITY[None, :]
+        new = strain[None, :] - state["viscous_strain"]
+        stored = 0.5 * (self._product(new, new) - self._product(old, old))
+        return self._product(mean, jnp.broadcast_to(change, mean.shape)) - stored
+
+    def _product(self, a: jax.Array, b: jax.Array) -> jax.Array:
+        """The sum of a_i : C_i : b_i over all branches; (n, 6) each -> ()."""
+        (a, tr_a), (b, tr_b) = _parts(a), _parts(b)
+        product = 2.0 * jnp.sum(self.branch_mu[:, None] * a * b)
         if self.branch_kappa is not None:
-            energy = energy + 0.5 * jnp.sum(self.branch_kappa * tr**2)
-        return energy
+            product = product + jnp.sum(self.branch_kappa * tr_a * tr_b)
+        return product
+
+
+def _steps(
+    old_state: dict[str, jax.Array], state: dict[str, jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    """Strains of the springs at t_n, and the change of strain in the step."""
+    old = old_state["strain"] - old_state["viscous_strain"]
+    return old, state["strain"] - old_state["strain"]
 
 
 def _parts(strains: jax.Array) -> tuple[jax.Array, jax.Array]:
