@@ -11,13 +11,12 @@ from dolfinx_admat.errors import MaterialError
 from dolfinx_admat.materials import Material
 
 from ._report import Finding, Outcome
-from ._samples import Answer, Bench, Floats, Inputs, Range, directions
+from ._samples import CONJUGATE, Answer, Bench, Floats, Inputs, Range, directions
 
 # Stress and slopes of the energy at the same state are the same formula written twice.
 CONSISTENT = 1e-8
 # Round-off, and what the tolerance of the local solve leaves, relative to the largest power.
 NEGATIVE = 1e-8
-_CONJUGATE = {"strain": "stress", "deformation_gradient": "first_piola_stress"}
 
 
 def cycles(
@@ -90,7 +89,7 @@ def _consistency(
         reason = "the pressure is a reaction, which the free energy does not know"
         return Finding(name, Outcome.NOT_APPLICABLE, reason)
     worst, where_, compared = 0.0, 0, []
-    for given, out in _CONJUGATE.items():
+    for given, out in CONJUGATE.items():
         if given not in law.inputs or out not in law.outputs:
             continue
         compared.append(out)
@@ -150,9 +149,7 @@ def ellipticity(
 ) -> Finding:
     """Whether (m x n) : tangent : (m x n) > 0, as information: materials may lose it."""
     name, law = "ellipticity", bench.law
-    key = next(
-        (k for k in ((o, i) for i, o in _CONJUGATE.items()) if k in answers[0].tangent), None
-    )
+    key = next((k for k in ((o, i) for i, o in CONJUGATE.items()) if k in answers[0].tangent), None)
     if key is None or tuple(law.inputs[key[1]]) not in ((3, 3), (6,)):
         return Finding(name, Outcome.NOT_APPLICABLE, "no tangent of a 3D stress and deformation")
     m, n = (v / np.linalg.norm(v, axis=1)[:, None] for v in rng.normal(size=(2, 200, 3)))

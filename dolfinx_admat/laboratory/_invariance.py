@@ -9,6 +9,7 @@ from dolfinx_admat.tensors import mandel_rotation
 
 from ._report import Finding, Outcome
 from ._samples import (
+    CONJUGATE,
     Answer,
     Bench,
     Floats,
@@ -22,7 +23,6 @@ from ._samples import (
 # Two runs of one path, whose local solves end within rtol = 1e-12 of their solutions. Four steps
 # and the amplification by the tangents of stiff, nearly perfectly plastic laws leave a margin.
 SAME = 1e-8
-_CONJUGATE = {"strain": "stress", "deformation_gradient": "first_piola_stress"}
 
 
 def symmetry(bench: Bench, inputs: Inputs, state: Inputs, dt: float, answer: Answer) -> Finding:
@@ -64,7 +64,7 @@ def _conjugate_pairs(law: Material) -> list[tuple[str, str]]:
         return list(zip(law.inputs, law.outputs, strict=True))
     return [
         (i, o)
-        for i, o in _CONJUGATE.items()
+        for i, o in CONJUGATE.items()
         if i in law.inputs and o in law.outputs and tuple(law.inputs[i]) == tuple(law.outputs[o])
     ]
 
