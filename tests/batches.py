@@ -84,3 +84,21 @@ def assert_identical(a: Update, b: Update, pick=slice(None)) -> None:
             np.testing.assert_array_equal(ours[name][pick], value, err_msg=f"{what} {name}")
     for ours, theirs in zip(a.status, b.status, strict=True):
         np.testing.assert_array_equal(ours[pick], theirs)
+
+
+def slopes(kernel, inputs, state, dt=0.5, h=1e-7) -> dict[tuple[str, str], Any]:
+    """d(output)/d(input) by central differences of step h, by ``(output, input)``."""
+    blocks = {}
+    for name, value in inputs.items():
+        columns = []
+        for place in np.ndindex(value.shape[1:]):
+            moved = []
+            for step in (h, -h):
+                shifted = value.copy()
+                shifted[(slice(None), *place)] += step
+                moved.append(run(kernel, {**inputs, name: shifted}, state, dt).outputs)
+            columns.append({o: (moved[0][o] - moved[1][o]) / (2 * h) for o in moved[0]})
+        for output in kernel.material.outputs:
+            block = np.stack([column[output] for column in columns], axis=-1)
+            blocks[output, name] = block.reshape(*block.shape[:-1], *value.shape[1:])
+    return blocks

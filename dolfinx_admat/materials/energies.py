@@ -66,6 +66,11 @@ class WithEnergies(Wrapper):
         """The law's, and the two energies."""
         return {**self.law.outputs, "stored_energy": SCALAR, _DISSIPATED: SCALAR}
 
+    @property
+    def linear_when_elastic(self) -> bool:  # type: ignore[override]
+        """False: energies are quadratic. So reduce first: ``WithEnergies(PlaneStress(law))``."""
+        return False
+
     def initial_state(self) -> dict[str, Any]:
         """The law's state, and dissipated_energy, ()."""
         return self._join(self.law.initial_state(), {_DISSIPATED: jnp.zeros(())})
