@@ -7,6 +7,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+import _docstrings  # noqa: E402
 import _pages  # noqa: E402
 
 import dolfinx_admat  # noqa: E402
@@ -47,49 +48,8 @@ napoleon_numpy_docstring = False
 python_use_unqualified_type_names = True
 
 
-def _escape(line: str) -> str:
-    pieces = re.split(r"(``.*?``|`[^`]*`)", line)
-    for k in range(0, len(pieces), 2):
-        pieces[k] = re.sub(r"\*|\||(?<=\w)_(?=\W|$)", r"\\\g<0>", pieces[k])
-    return "".join(pieces)
-
-
-def _is_equations(paragraph: list[str]) -> bool:
-    """Whether each line is an equation of its own: prose would fill its lines."""
-    return len(paragraph) > 1 and all(
-        re.search(r"[=<>]", line)
-        and len(line) < 84
-        and not re.match(r"\s|\.\.|=|.*[-=+*/,(]$", line)
-        for line in paragraph
-    )
-
-
-def _displayed(lines: list[str]) -> list[str]:
-    """Paragraphs of equations as literal blocks, so that their lines stay apart."""
-    found: list[str] = []
-    for paragraph in re.split(r"\n\s*\n", "\n".join(lines)):
-        text = paragraph.split("\n")
-        if _is_equations(text):
-            text = ["::", "", *(f"    {line}" for line in text)]
-        found += [*text, ""]
-    return found
-
-
-def _plain_formulas(app, what, name, obj, options, lines):
-    """Docstrings are plain text with formulas: |r|, a * b and x_ mean nothing to reST."""
-    lines[:] = _displayed(lines)
-    literal = None  # indentation of the paragraph whose `::` began a literal block
-    for k, line in enumerate(lines):
-        indent = len(line) - len(line.lstrip())
-        if literal is not None and line.strip() and indent <= literal:
-            literal = None
-        if literal is None:
-            lines[k] = _escape(line)
-            if line.rstrip().endswith("::"):
-                literal = indent
-    for k in reversed(range(1, len(lines))):
-        if lines[k].startswith(("Source:", "Equations:")) and lines[k - 1].strip():
-            lines.insert(k, "")
+def _docstring(app, what, name, obj, options, lines):
+    lines[:] = _docstrings.as_rest(lines)
 
 
 def _short_defaults(app, what, name, obj, options, signature, returns):
@@ -106,6 +66,6 @@ def _skip(app, what, name, obj, skip, options):
 
 def setup(app):
     """What Sphinx calls."""
-    app.connect("autodoc-process-docstring", _plain_formulas, priority=400)  # before napoleon
+    app.connect("autodoc-process-docstring", _docstring, priority=400)  # before napoleon
     app.connect("autodoc-process-signature", _short_defaults)
     app.connect("autodoc-skip-member", _skip)
