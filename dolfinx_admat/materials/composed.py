@@ -49,8 +49,9 @@ class Elastoviscoplastic(ImplicitSmallStrain):
     viscosity:     dp/dt = rate(<f>)
 
     Unknowns: the increments of plastic strain (6,), of p () and of each back strain (6,). With
-    viscosity the overstress f, over a stiffness, takes the place of dp: unlike dp, it is of the
-    same size whatever the exponent and the step, and it is negative where the law is elastic.
+    viscosity also the overstress f, over a stiffness: large exponents then do no harm, whatever
+    the step is, as neither dp nor f has to be computed from the other one while iterating; and it
+    is negative where the law is elastic.
 
     With theta < 1 (generalised mid-point rule), all that these equations hold is taken at
     t_n + theta dt, with variables interpolated linearly; so f <= 0 holds there, not at the end.
@@ -225,10 +226,8 @@ class Elastoviscoplastic(ImplicitSmallStrain):
         """No flow while f(trial) <= 0, up to round-off; with static recovery there is no test."""
         return None if self._recovers else self._no_flow(trial)
 
-    def _dp(self, x: dict[str, jax.Array], trial: Trial) -> jax.Array:
-        """Increment of the equivalent plastic strain; ()."""
-        if self.viscosity is None:
-            return x["dp"]
+    def _viscous(self, x: dict[str, jax.Array], trial: Trial) -> jax.Array:
+        """The increment dp that goes with the overstress; ()."""
         overstress = trial.stiffness * x["overstress"]
         flows = overstress > 0.0
         rate = method(self.viscosity, "rate")(jnp.where(flows, overstress, 1.0))
@@ -246,13 +245,14 @@ class Elastoviscoplastic(ImplicitSmallStrain):
         _, change = jax.jvp(stress, (trial.elastic_strain,), (direction,))
         steepness = self.theta * jnp.sum(direction * change)
         dp = half / jnp.where(steepness > 0.0, steepness, 1.0)
-        x = {"dp": dp}
+        x = {}
         if self.viscosity is not None:
             start = self._start(half, dp / jnp.where(trial.dt > 0.0, trial.dt, 1.0))
             start = jnp.where(self._no_flow(trial), jnp.minimum(trial.overstress, 0.0), start)
-            x = {"overstress": start / trial.stiffness}
-            dp = self._dp(x, trial)
-        x["flow"] = flow = dp * direction
+            x["overstress"] = start / trial.stiffness
+            dp = self._viscous(x, trial)
+        flow = dp * direction
+        x |= {"flow": flow, "dp": dp}
         for name, part in self._back_strains.items():
             x[name] = self._increment(part, trial.state[name], flow, dp, trial.dt)
         return x
@@ -277,14 +277,14 @@ class Elastoviscoplastic(ImplicitSmallStrain):
     def residual(self, x: dict[str, jax.Array], trial: Trial) -> dict[str, jax.Array]:
         """Flow rule (6,), yield condition (), evolution of each back strain (6,)."""
         theta, state = self.theta, trial.state
-        flow, dp = x["flow"], self._dp(x, trial)
+        flow, dp = x["flow"], x["dp"]
         at = {name: state[name] + theta * x[name] for name in self._back_strains}
         relative = self._relative(trial.elastic_strain - theta * flow, at)
         f = self.yield_function(relative)
         f = f - self._yield_stress(state["equivalent_plastic_strain"] + theta * dp)
         f = f / trial.stiffness
         if self.viscosity is not None:
-            r = {"overstress": f - x["overstress"]}
+            r = {"overstress": f - x["overstress"], "dp": dp - self._viscous(x, trial)}
         elif self._recovers:  # there is no elastic test: f <= 0, dp >= 0, f dp = 0 as an equation
             r = {"dp": jnp.where(dp + f > 0.0, f, -dp)}
         else:
@@ -307,7 +307,7 @@ class Elastoviscoplastic(ImplicitSmallStrain):
         state = {name: trial.state[name] + x[name] for name in self._back_strains}
         state["plastic_strain"] = plastic_strain
         p = trial.state["equivalent_plastic_strain"]
-        state["equivalent_plastic_strain"] = p + self._dp(x, trial)
+        state["equivalent_plastic_strain"] = p + x["dp"]
         if self.theta != 1.0:
             state["elastic_strain"] = elastic_strain
         return method(self.elasticity, "stress")(elastic_strain), state
