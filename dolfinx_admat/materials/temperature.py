@@ -32,7 +32,7 @@ class Table(Parameters):
     y: jax.Array
 
     def __check_init__(self) -> None:
-        shapes = jnp.shape(self.x), jnp.shape(self.y)
+        shapes = np.shape(self.x), np.shape(self.y)
         if len(shapes[0]) != 1 or shapes[0] != shapes[1]:
             raise MaterialError(
                 f"Table: x and y must be two lists of equal length; got {shapes[0]} and {shapes[1]}"
@@ -156,10 +156,10 @@ class ThermalExpansion(Transform):
 
     def __check_init__(self) -> None:
         self._mechanical_input("strain")
-        if jnp.shape(self.alpha) not in ((), (6,)):
+        if np.shape(self.alpha) not in ((), (6,)):
             raise MaterialError(
                 f"{type(self).__name__}: alpha must be a number or a Mandel vector (6,); "
-                f"got shape {jnp.shape(self.alpha)}"
+                f"got shape {np.shape(self.alpha)}"
             )
 
     @property
