@@ -81,16 +81,17 @@ def verified(request):
         error, tolerance = float(error), float(tolerance)
         assert 0.0 <= error <= tolerance, f"{law}, {against}: error {error:.3g} > {tolerance:.3g}"
         if VERIFICATION and _runtime.launcher_rank() == 0:
+            file, *_, test = request.node.nodeid.partition("[")[0].split("::")
             row = {
                 "law": law,
                 "hypotheses": hypotheses,
                 "against": against,
                 "error": error,
                 "tolerance": tolerance,
-                "test": request.node.nodeid.partition("[")[0],
+                "test": f"{file}::{test}",
             }
-            with open(VERIFICATION, "a") as file:
-                file.write(json.dumps(row) + "\n")
+            with open(VERIFICATION, "a") as rows:
+                rows.write(json.dumps(row) + "\n")
 
     return check
 

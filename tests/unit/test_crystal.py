@@ -81,7 +81,7 @@ def test_elastic_constants():
     ("axis", "systems", "factor"),
     [((0, 0, 1), 8, 6**-0.5), ((1, 1, 1), 6, (2 / 27) ** 0.5)],
 )
-def test_steady_state_of_symmetric_slip(kernel, axis, systems, factor):
+def test_steady_state_of_symmetric_slip(kernel, axis, systems, factor, verified):
     """k systems with the Schmid factor s: rates are (axial rate) / (k s), stress is tau / s.
 
     Along the axis the strain rate is sum_i s_i rate_i = k s rate, and by symmetry the volume-
@@ -97,7 +97,13 @@ def test_steady_state_of_symmetric_slip(kernel, axis, systems, factor):
     slip_rate = rate / (systems * factor)
     tension = (R_0 + K * slip_rate ** (1 / N)) / factor
     equivalent = axial(axis) @ found.outputs["stress"][0]  # s_xx - (s_yy + s_zz) / 2 on the axis
-    assert equivalent == pytest.approx(tension, rel=1e-9)
+    verified(
+        law="FccCrystal",
+        hypotheses=f"small strain, tension along {axis}",
+        against="steady flow stress of symmetric slip, closed form",
+        error=abs(equivalent / tension - 1.0),
+        tolerance=1e-9,
+    )
     slip = np.abs(state["cumulated_slip"][0])
     assert (slip > 1e-3).sum() == systems
     np.testing.assert_allclose(slip[slip > 1e-3], slip.max(), rtol=1e-9)
@@ -106,7 +112,13 @@ def test_steady_state_of_symmetric_slip(kernel, axis, systems, factor):
             admat.OverstressSlip(1e-3, N), admat.SlipHardening(R_0, 0.0, 0.0, INTERACTION)
         )
         found = batches.run(kernel, 0.01 * axial(axis)[None], None, 1.0)
-        assert axial(axis) @ found.outputs["stress"][0] == pytest.approx(R_0 * 6**0.5, rel=1e-4)
+        verified(
+            law="FccCrystal",
+            hypotheses=f"small strain, tension along {axis}",
+            against="Schmid's law, limit of fast relaxation",
+            error=abs(axial(axis) @ found.outputs["stress"][0] / (R_0 * 6**0.5) - 1.0),
+            tolerance=1e-4,
+        )
 
 
 def test_latent_and_kinematic_hardening():

@@ -110,7 +110,7 @@ def test_objective_isotropic_and_right_under_shear(rng):
     np.testing.assert_allclose(equivalent[flows], R[flows], rtol=1e-9)
 
 
-def test_large_simple_shear():
+def test_large_simple_shear(verified):
     """Shear to 8: no oscillation, tends to R/sqrt(3) (Kirchhoff) for a perfectly plastic solid.
 
     Without hardening the shear stress stays at R/sqrt(3) up to the elastic strain (R/mu)^2, with
@@ -133,7 +133,13 @@ def test_large_simple_shear():
         if H:
             assert (np.diff(stress) > 0.0).all() and (normal > 0.0).all()
         else:
-            np.testing.assert_allclose(stress, 200.0 / np.sqrt(3.0), rtol=1e-3)
+            verified(
+                law="FeFpJ2",
+                hypotheses="finite strain, simple shear to 8",
+                against="perfectly plastic flow stress R/sqrt(3), closed form",
+                error=np.max(np.abs(stress / (200.0 / np.sqrt(3.0)) - 1.0)),
+                tolerance=1e-3,
+            )
             # p = (gamma - elastic shear) / sqrt(3), up to the size of the elastic strain.
             np.testing.assert_allclose(p, shear / np.sqrt(3.0), rtol=1e-2, atol=2e-3)
         np.testing.assert_allclose(determinants(state), 1.0, rtol=1e-10)

@@ -127,12 +127,18 @@ class TestTemperatureDependent:
 
 
 class TestThermalStress:
-    def test_constrained(self):
+    def test_constrained(self, verified):
         """No strain: stress = -E alpha dT / (1 - 2 nu) in all directions (Boley and Weiner)."""
         law = admat.ThermalExpansion(ELASTIC, ALPHA, T_0)
         found = evaluate_point(law, {"strain": np.zeros(6), "temperature": 120.0})
         stress = -E * ALPHA * 100.0 / (1.0 - 2.0 * NU)
-        np.testing.assert_allclose(found.outputs["stress"][:3], stress, rtol=1e-12)
+        verified(
+            law="ThermalExpansion(LinearElastic)",
+            hypotheses="3D, small strain",
+            against="constrained heating (Boley and Weiner 1960)",
+            error=np.max(np.abs(found.outputs["stress"][:3] / stress - 1.0)),
+            tolerance=1e-12,
+        )
         np.testing.assert_allclose(found.outputs["stress"][3:], 0.0)
 
     def test_free(self):
@@ -157,7 +163,7 @@ class TestThermalStress:
             np.ravel(found.outputs["stress"]), -E * ALPHA * 100.0, rtol=1e-10
         )
 
-    def test_bar_heated_until_it_flows_and_cooled(self):
+    def test_bar_heated_until_it_flows_and_cooled(self, verified):
         """A clamped bar, perfectly plastic: it flows at dT = sigma_y / (E alpha).
 
         Heated to three times that and cooled to the start, it is left with tension sigma_y.
@@ -173,7 +179,13 @@ class TestThermalStress:
             found = batches.run(kernel, inputs, state, None)
             state = found.state
             assert found.status.code[0] == 0
-            assert found.outputs["stress"].item() == pytest.approx(stress, abs=1e-7)
+            verified(
+                law="UniaxialStress(ThermalExpansion(J2Plasticity))",
+                hypotheses="uniaxial stress",
+                against="clamped bar, heated until it flows and cooled, closed form",
+                error=abs(found.outputs["stress"].item() - stress) / 200.0,
+                tolerance=1e-9,
+            )
 
     def test_mistakes(self):
         with pytest.raises(MaterialError, match=r"alpha must be a number or a Mandel vector"):
