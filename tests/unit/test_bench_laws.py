@@ -116,7 +116,7 @@ def test_plane_stress_is_the_3d_law_without_stress_zz():
         def of(zz, i=i):
             strain = np.zeros((1, 6))
             strain[0, [0, 1, 3]], strain[0, 2] = points.inputs["strain"][i], zz
-            state = {k: v[i : i + 1] for k, v in points.state.items()}
+            state = {k: points.state[k][i : i + 1] for k in kernel.initial_state(1)}
             found = updated(kernel, Points({"strain": strain}, state, 0.1))
             return found[1]["stress"][0]
 

@@ -56,7 +56,7 @@ def test_published_stiffness_of_a_ply(verified):
     Q = batches.run(kernel, np.zeros((1, 3))).tangent["stress", "strain"][0]
     published = np.array([[181.8, 2.897, 0.0], [2.897, 10.34, 0.0], [0.0, 0.0, 2 * 7.17]])
     verified(
-        law="`Elastic(TransverselyIsotropicElasticity)`",
+        law="Elastic(TransverselyIsotropicElasticity)",
         hypotheses="plane stress",
         against="reduced stiffness of T300/5208 (Tsai and Hahn 1980)",
         error=np.abs(Q / np.where(published, published, 1.0) - (published != 0)).max(),
@@ -69,7 +69,7 @@ def test_published_stiffness_of_bone(verified):
     C = stiffness(PARTS["orthotropic"])
     published = np.array([[18.0, 9.98, 10.1], [9.98, 20.2, 10.7], [10.1, 10.7, 27.6]])
     verified(
-        law="`Elastic(OrthotropicElasticity)`",
+        law="Elastic(OrthotropicElasticity)",
         hypotheses="3D",
         against="stiffness of human femoral bone (Ashman et al. 1984)",
         error=np.abs(C[:3, :3] / published - 1.0).max(),

@@ -44,7 +44,7 @@ def test_mp_s08_logarithmic_norton_creep(cases, verified):
     p = result["equivalent_plastic_strain"][rows]
     assert np.abs(p - table["p"]).max() < tolerance["p_abs"]
     verified(
-        law="`LogarithmicStrain(Elastoviscoplastic)`, Norton",
+        law="LogarithmicStrain(Elastoviscoplastic)",
         hypotheses="finite strain, uniaxial stress, backward Euler",
         against="creep to stretch 4.5 (MP-S08)",
         error=np.abs(stress - table["sxx_cauchy"]).max() / table["sxx_cauchy"].max(),
@@ -73,7 +73,7 @@ def test_mp_s09_multiplicative_tension(cases, verified, trial_trace):
     p = result["equivalent_plastic_strain"]
     assert np.abs(p - table["p"]).max() < tolerance["p_abs"]
     verified(
-        law="`FeFpJ2`",
+        law="FeFpJ2",
         hypotheses="finite strain, uniaxial stress, 20 steps of backward Euler",
         against="tension to stretch 1.7 (MP-S09)",
         error=error,

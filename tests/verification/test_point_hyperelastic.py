@@ -54,7 +54,7 @@ def test_mp_s13_ogden_and_treloars_modes(cases, verified):
         closed = np.sum(mu * (x[:, None] ** alpha - free(x)[:, None] ** alpha), axis=1) / x
         assert np.abs(P[1:] / closed[1:] - 1.0).max() < case["tolerance"]["code_vs_closed_form_rel"]
         verified(
-            law="`Incompressible(Ogden)`",
+            law="Incompressible(Ogden)",
             hypotheses=f"incompressible, {name}",
             against="Treloar's rubber, Ogden's three terms (MP-S13)",
             error=np.abs(P[1:] / table[1:, 1] - 1.0).max(),
@@ -83,7 +83,7 @@ def test_mooney_rivlin_closed_forms(verified, mode):
         found = np.stack([result["cauchy_stress_xy"], normal])
         expected = 2.0 * (C10 + C01) * np.stack([shear, shear**2])
     verified(
-        law="`Incompressible(MooneyRivlin)`",
+        law="Incompressible(MooneyRivlin)",
         hypotheses=f"incompressible, {mode}",
         against="closed form (Rivlin 1948)",
         error=difference(found, expected),
@@ -115,7 +115,7 @@ def test_holzapfel_gasser_ogden_closed_forms(verified, mode):
     cauchy += 2.0 * (1.0 - 3.0 * dispersion) * slope[:, None] * squares * a2
     axes = ("xx", "yy")
     verified(
-        law="`Incompressible(HolzapfelGasserOgden)`",
+        law="Incompressible(HolzapfelGasserOgden)",
         hypotheses=f"incompressible, {mode}",
         against="closed form (Gasser, Ogden and Holzapfel 2006)",
         error=difference(

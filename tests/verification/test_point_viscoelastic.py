@@ -30,7 +30,7 @@ def test_mp_s06_creep(cases, verified):
         error = np.abs(result[f"strain_{axis}"][1:] - table[f"e{axis}"][1:]).max()
         assert error < case["tolerance"]["ezz_abs"]
     verified(
-        law="`GeneralisedMaxwell`",
+        law="GeneralisedMaxwell",
         hypotheses="small strain, exact for piecewise linear strain",
         against="creep of three branches over 300 days (MP-S06)",
         error=error / np.abs(table["ezz"]).max(),
@@ -53,7 +53,7 @@ def test_zener_relaxation(verified):
     factor = TAU / ramp * (1.0 - np.exp(-ramp / TAU))
     expected = strain * (E + E_1 * factor * np.exp(-(t - ramp) / TAU))
     verified(
-        law="`Zener`",
+        law="Zener",
         hypotheses="uniaxial stress, three steps",
         against="relaxation after a ramp, closed form (Findley et al. 1976)",
         error=np.abs(result["stress_xx"] / expected - 1.0)[after].max(),
@@ -73,7 +73,7 @@ def test_zener_creep(verified):
         errors.append(np.abs(result["strain_xx"] / (stress * (1.0 / E - slow)) - 1.0).max())
     assert 3.5 < errors[0] / errors[1] < 4.5
     verified(
-        law="`Zener`",
+        law="Zener",
         hypotheses="uniaxial stress, 40 steps in 3 retardation times",
         against="creep, closed form (Zener 1948)",
         error=errors[1],
@@ -98,7 +98,7 @@ def test_dynamic_moduli_of_the_prony_series(verified):
     x = omega * tau
     storage, loss = mu + np.sum(branches * x**2 / (1 + x**2)), np.sum(branches * x / (1 + x**2))
     verified(
-        law="`GeneralisedMaxwell`",
+        law="GeneralisedMaxwell",
         hypotheses="shear, 100 steps per cycle",
         against="storage and loss modulus, closed form (Ferry 1980)",
         error=np.abs(found / np.array([storage, loss]) - 1.0).max(),
