@@ -213,14 +213,19 @@ def cells(script: str) -> list[tuple[bool, str]]:
     return found
 
 
+def picture_of(script: Path) -> Path | None:
+    """The committed picture of a demo."""
+    picture = script.with_name(script.stem.removeprefix("demo_") + ".png")
+    return picture if picture.exists() else None
+
+
 def demo_page(script: Path) -> str:
     """Prose, code and picture of a demo."""
     text = ""
     for is_code, body in cells(script.read_text()):
+        if not text and (picture := picture_of(script)):
+            body += f"\n\n![{picture.stem}](../../../demos/{picture.name})"
         text += f"```python\n{body}\n```\n\n" if is_code else f"{body}\n\n"
-        picture = script.with_name(script.stem.removeprefix("demo_") + ".png")
-        if text and picture.exists() and "![" not in text:
-            text += f"![{picture.stem}](../../../demos/{picture.name})\n\n"
     return text + f"The whole script is `demos/{script.name}`.\n"
 
 
@@ -228,9 +233,17 @@ def demo_pages() -> dict[str, str]:
     """The demos: file name to text."""
     scripts = sorted((ROOT / "demos").glob("demo_*.py"))
     pages = {f"demos/{script.stem}.md": demo_page(script) for script in scripts}
+    gallery = ""
+    for script in scripts:
+        title, _, prose = cells(script.read_text())[0][1].partition("\n")
+        gallery += f"## [{title.lstrip('# ')}]({script.stem}.md)\n\n"
+        if picture := picture_of(script):
+            gallery += f"```{{image}} ../../../demos/{picture.name}\n:width: 360px\n```\n\n"
+        gallery += prose.strip().split("\n\n")[0] + "\n\n"
     pages["demos/index.md"] = (
         "# Demos\n\nEach is a script in `demos/` that asserts its own numbers; `make test` runs "
-        "all of them, on one and on two ranks.\n\n```{toctree}\n:maxdepth: 1\n\n"
+        f"all of them, on one and on two ranks.\n\n{gallery}"
+        "```{toctree}\n:maxdepth: 1\n:hidden:\n\n"
         + "".join(f"{script.stem}\n" for script in scripts)
         + "```\n"
     )
