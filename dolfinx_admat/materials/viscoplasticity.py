@@ -26,6 +26,8 @@ class PerzynaViscoplasticity(_RadialReturn):
     n: jax.Array | float = parameter(at_least=1.0)
     rate_dependent: ClassVar[bool] = True
     symmetric_tangent: ClassVar[bool] = True
+    # It is, but a wrapper would take the guess for elastic at any strain, and it is not: see there.
+    linear_when_elastic: ClassVar[bool] = False
 
     # The unknown is the overstress, relative to an upper bound of it: a number in (0, 1]. Unlike
     # dp, it keeps its digits when dt -> infinity (where f -> 0 is a difference of large numbers)

@@ -134,6 +134,17 @@ def test_relaxation_and_creep_against_a_scalar_integration(what):
     assert errors[0] / errors[1] == pytest.approx(2.0, abs=0.1)
 
 
+def test_unloading_after_viscous_flow():
+    """The step from the flowing to the elastic range keeps what is free of stress."""
+    law = admat.PerzynaViscoplasticity(E, NU, admat.LinearHardening(SIGMA_Y, H), **PERZYNA)
+    path = tension(0.02, 20, time=1.0).ramp({"stress_xx": 0.0}, time=1.0, steps=5)
+    result = drive(law, path)
+    for axes in AXES[1:]:
+        assert np.abs(result[f"stress_{axes}"]).max() < 1e-8, axes
+    plastic = result["plastic_strain_yy"][-1]
+    assert result["strain_yy"][-1] == pytest.approx(plastic, abs=1e-14)
+
+
 def test_rates_and_durations_per_specimen():
     """At a constant rate without hardening, stress tends to sigma_y + K rate^(1/n)."""
     law = perzyna(H=0.0)
