@@ -20,6 +20,8 @@ version = release = dolfinx_admat.__version__
 html_title = f"dolfinx_admat {version}"
 html_theme = "furo"
 html_show_copyright = False
+html_static_path = ["static"]
+html_css_files = ["wide.css"]
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["generated/*.inc"]
