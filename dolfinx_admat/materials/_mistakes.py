@@ -92,7 +92,7 @@ def _is_law_frame(filename: str, law: Any) -> bool:
 
 def where_defined(law: Any, method: str) -> str:
     """``(MyLaw.update at law.py:12)``: where a method of the law is written."""
-    function = getattr(type(law), method, None)  # a wrapper may have none
+    function: Any = getattr(type(law), method, None)  # a wrapper may have none
     try:
         file, line = inspect.getsourcefile(function), inspect.getsourcelines(function)[1]
     except (OSError, TypeError):  # typed into an interactive session
