@@ -210,6 +210,11 @@ def test_reduced_laws():
     for name in ("stress_xx", "stress_xy", "strain_yy", "equivalent_plastic_strain"):
         np.testing.assert_allclose(sheet[name], solid[name], rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(sheet["strain_zz"], solid["strain_zz"], atol=1e-13)  # a state
+    path = Path().ramp({"strain_zz": 0.01, "strain_zr": 0.002}, steps=10)
+    ring = drive(admat.Axisymmetry(j2()), path)
+    for ours, theirs in (("stress_zz", "stress_xx"), ("stress_rz", "stress_xy")):
+        np.testing.assert_allclose(ring[ours], solid[theirs], rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(ring["strain_tt"], solid["strain_zz"], atol=1e-13)
     solid = drive(j2(), tension(0.01, 10))
     bar = drive(admat.UniaxialStress(j2()), tension(0.01, 10))
     np.testing.assert_allclose(bar["stress"], solid["stress_xx"], rtol=1e-12, atol=1e-10)
