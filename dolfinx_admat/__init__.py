@@ -23,5 +23,7 @@ from .implicit import LocalResult as LocalResult  # noqa: E402
 from .implicit import LocalStatus as LocalStatus  # noqa: E402
 from .laboratory import DriveResult as DriveResult  # noqa: E402
 from .laboratory import Path as Path  # noqa: E402
+from .laboratory import audit as audit  # noqa: E402
+from .laboratory import check_tangent as check_tangent  # noqa: E402
 from .laboratory import drive as drive  # noqa: E402
 from .materials import *  # noqa: E402, F403

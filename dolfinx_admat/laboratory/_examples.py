@@ -42,7 +42,7 @@ EXAMPLES: dict[str, Callable[[], Material]] = {
         _elasticity(),
         m.Hill48.from_r_values(1.5, 1.2, 2.0),
         _steel(),
-        (m.Prager(2e3), m.ArmstrongFrederick(2e4, 100.0)),
+        m.ArmstrongFrederick(2e4, 100.0),
     ),
     "Zener": lambda: m.Zener(_elasticity(), m.IsotropicElasticity(80e3, 0.3), 3.0),
     "GeneralisedMaxwell": lambda: m.GeneralisedMaxwell(2e3, 500.0, [300.0, 200.0], [0.1, 10.0]),

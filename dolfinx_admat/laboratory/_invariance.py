@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from dolfinx_admat.materials import SCALAR, SYMMETRIC, TENSOR, VECTOR, Material
-from dolfinx_admat.tensors import mandel_rotation
+from dolfinx_admat.tensors.mandel import PAIRS, ROOT2
 
 from ._report import Finding, Outcome
 from ._samples import (
@@ -167,8 +167,11 @@ def _rotated(value: Floats, shape: tuple[int, ...], Q: Floats) -> Floats:
         return np.einsum("pij,pj->pi", Q, value)
     if kind == TENSOR.kind:
         return Q @ value @ np.swapaxes(Q, 1, 2)
-    R = np.stack([np.asarray(mandel_rotation(q)) for q in Q])
-    return np.einsum("pij,pj->pi", R, value)
+    i, j = np.array(PAIRS).T
+    weight = np.where(i == j, 1.0, 1.0 / ROOT2)
+    full = np.zeros((len(value), 3, 3))
+    full[:, i, j] = full[:, j, i] = weight * value
+    return np.asarray((Q @ full @ np.swapaxes(Q, 1, 2))[:, i, j] / weight)
 
 
 def _compared(

@@ -258,6 +258,12 @@ def _flat(outputs: Inputs) -> list[Floats]:
     return [value.reshape(len(value), -1) for value in outputs.values()]
 
 
+def _stresses(answer: Answer) -> list[Floats]:
+    """The output that does work; others, energies say, are not proportional from the start."""
+    work = [name for name in CONJUGATE.values() if name in answer.outputs]
+    return _flat({name: answer.outputs[name] for name in work or answer.outputs})
+
+
 def _onset(bench: Bench, rest: Inputs, name: str, dt: float, rng: np.random.Generator) -> float:
     """Amplitude of a deformation at which the law starts to flow or to be nonlinear."""
     rays, per_decade = 5, 8
@@ -272,10 +278,7 @@ def _onset(bench: Bench, rest: Inputs, name: str, dt: float, rng: np.random.Gene
     still = bench({n: v[None] for n, v in rest.items()}, bench.initial_state(1), dt)
     active = answer.active.reshape(rays, count)
     shows = active != active[:, :1]
-    work = CONJUGATE[name]  # energies, say, are not proportional from the start
-    seen = [work] if work in answer.outputs else list(answer.outputs)
-    for output in seen:
-        value, zero = (_flat({"": a.outputs[output]})[0] for a in (answer, still))
+    for value, zero in zip(_stresses(answer), _stresses(still), strict=True):
         change = (value - zero).reshape(rays, count, -1)
         with np.errstate(invalid="ignore", over="ignore"):
             gap = np.abs(change[:, per_decade:] - 10.0 * change[:, :-per_decade]).max(axis=2)
@@ -294,7 +297,7 @@ def _duration(bench: Bench, at: Range, rng: np.random.Generator) -> float:
     inputs = at.inputs({n: at.scale[n] * m for n, m in moves.items()}, 1.5)
     first = None
     for dt in 10.0 ** np.arange(-9.0, 10.0):
-        outputs = _flat(bench(inputs, bench.initial_state(8), dt).outputs)
+        outputs = _stresses(bench(inputs, bench.initial_state(8), dt))
         first = outputs if first is None else first
         for a, b in zip(outputs, first, strict=True):
             if np.nanmedian(np.abs(a - b).max(axis=1)) > 0.05 * np.nanmax(np.abs(b), initial=0.0):

@@ -153,13 +153,7 @@ def read_case(file: str | FilePath) -> Case:
         MaterialError: It is wrong; the message has the file and the key.
     """
     file = FilePath(file)
-    try:
-        with open(file, "rb") as stream:
-            data = tomllib.load(stream)
-    except OSError as error:
-        raise MaterialError(f"{file}: cannot be read: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise MaterialError(f"{file}: is no TOML: {error}") from error
+    data = _read(file)
     _check_keys(file, "the case file", data, _TOP)
     for key in ("law", "path"):
         if key not in data:
@@ -177,6 +171,29 @@ def read_case(file: str | FilePath) -> Case:
     path = _path(file, data["path"], tables["start"])
     output = tables["output"]
     return Case(file, data.get("title", ""), law, path, {**options, **tables["driver"]}, output)
+
+
+def read_law(file: str | FilePath) -> Material:
+    """Read the law of a case file, which may have nothing else.
+
+    Raises:
+        MaterialError: It is wrong; the message has the file and the key.
+    """
+    file = FilePath(file)
+    data = _read(file)
+    if "law" not in data:
+        raise _wrong(file, "law", "it is missing")
+    return _law(file, data["law"])
+
+
+def _read(file: FilePath) -> dict[str, Any]:
+    try:
+        with open(file, "rb") as stream:
+            return tomllib.load(stream)
+    except OSError as error:
+        raise MaterialError(f"{file}: cannot be read: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise MaterialError(f"{file}: is no TOML: {error}") from error
 
 
 def run_case(

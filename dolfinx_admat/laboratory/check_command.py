@@ -24,7 +24,8 @@ from .tangent import check_tangent
 _LAW = """\
 a law of the library by its name, with sample parameters (J2Plasticity); or MODULE:NAME or
 FILE.py:NAME, where NAME is a law, a function without arguments that returns one, or a class (with
---set, unless all its fields have defaults); FILE.py alone if it has one law"""
+--set, unless all its fields have defaults); FILE.py alone if it has one law; or FILE.toml, a case
+file (or its table `law` only)"""
 _SET = """\
 a parameter: of a class a field, VALUE being a Python expression in which everything of
 dolfinx_admat is known (hardening="LinearHardening(250, 1000)"); of a law that is there already a
@@ -82,13 +83,15 @@ def find_law(name: str, settings: list[str] = []) -> Material:  # noqa: B006 - r
     """The law that a command line means.
 
     Args:
-        name: Library name, ``MODULE:NAME`` or ``FILE.py:NAME``.
+        name: Library name, ``MODULE:NAME``, ``FILE.py:NAME`` or ``FILE.toml``.
         settings: ``NAME=VALUE`` each.
 
     Raises:
         LawNotFound: There is no such thing, or it is no law, or it cannot be made.
     """
     pairs = [_pair(text) for text in settings]
+    if name.endswith(".toml"):
+        return _adjusted(_from_case(name), pairs)
     place, _, attribute = name.partition(":")
     if not attribute and not place.endswith(".py"):
         if place not in EXAMPLES:
@@ -101,13 +104,10 @@ def find_law(name: str, settings: list[str] = []) -> Material:  # noqa: B006 - r
     if attribute and not hasattr(module, attribute):
         known = [n for n, v in vars(module).items() if _is_law(v)]
         raise LawNotFound(f"{place} has no '{attribute}'; its laws are {known}")
-    thing: Any = getattr(module, attribute) if attribute else _only_law(module, place)
+    thing = getattr(module, attribute) if attribute else _only_law(module, place)
     if isinstance(thing, type) and issubclass(thing, Material):
-        if (
-            not pairs
-            and vars(materials).get(thing.__name__) is thing
-            and thing.__name__ in EXAMPLES
-        ):
+        from_library = getattr(materials, thing.__name__, None) == thing
+        if from_library and not pairs and thing.__name__ in EXAMPLES:
             return EXAMPLES[thing.__name__]()
         return _made(thing, {key: _value(key, text, module) for key, text in pairs})
     if callable(thing) and not isinstance(thing, Material):
@@ -120,6 +120,16 @@ def find_law(name: str, settings: list[str] = []) -> Material:  # noqa: B006 - r
     if not isinstance(thing, Material):
         raise LawNotFound(f"{name} is no law but {type(thing).__name__}")
     return _adjusted(thing, pairs)
+
+
+def _from_case(name: str) -> Material:
+    """The law of a case file; the file may have nothing but it."""
+    from .case_file import read_law  # which needs this module
+
+    try:
+        return read_law(name)
+    except MaterialError as error:
+        raise LawNotFound(str(error)) from error
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -74,6 +74,18 @@ def test_ways_to_name_a_law(mine):
     assert float(find_law("dolfinx_admat:J2Plasticity").E) == 210e3
 
 
+def test_law_of_a_case_file(tmp_path):
+    file = tmp_path / "steel.toml"
+    file.write_text('[law]\nclass = "LinearElastic"\nE = 210e3\nnu = 0.3\n')
+    assert float(find_law(str(file)).E) == 210e3
+    assert float(find_law(str(file), ["E=1.0"]).E) == 1.0
+    file.write_text("[law]\nE = 210e3\n")
+    with pytest.raises(LawNotFound, match="steel"):
+        find_law(str(file))
+    with pytest.raises(LawNotFound, match="cannot be read"):
+        find_law(str(tmp_path / "none.toml"))
+
+
 @pytest.mark.parametrize(
     ("law", "settings", "message"),
     [

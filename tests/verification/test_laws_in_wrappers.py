@@ -16,10 +16,10 @@ ONCE = {
     "uniaxial stress": "J2PlasticityGeneral",
     "axisymmetry": "NeoHookean",
     "rotated": "Elastic",
-    "logarithmic strain": "J2Plasticity",
-    "with energies": "J2Plasticity",
-    "thermal expansion": "PerzynaViscoplasticity",
-    "temperature": "J2Plasticity",
+    "logarithmic strain": "LinearElastic",
+    "with energies": "Zener",
+    "thermal expansion": "GeneralisedMaxwell",
+    "temperature": "PerzynaViscoplasticity",
 }
 
 
