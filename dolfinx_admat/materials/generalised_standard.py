@@ -160,8 +160,9 @@ class GeneralisedStandardLaw(Material):
     def rate_exponent(self) -> jax.Array | float:
         """Exponent n of a power law in ``dual_dissipation``: a hint that does not change results.
 
-        Newton's method on flow = (overstress / K)^n takes of the order of n iterations; on
-        flow^(1/n), a few.
+        Newton's method on flow = (overstress / K)^n takes several n iterations, and with n > 10
+        perhaps more than the solver has; on flow^(1/n) it takes a few. A class returns its own
+        exponent: ``rate_exponent = property(lambda self: self.n)``.
         """
         return 1.0
 

@@ -68,14 +68,14 @@ def strains(points=24, size=2e-3):
     return strain
 
 
-def steps_agree(law, by_hand, dt, tol):
-    """Two steps, the second of which unloads a part, on both backends."""
-    kernels = [BatchKernel(law, backend=b, chunk_size=64) for b in ("native", "xla")]
+def steps_agree(law, by_hand, dt, tol, backends=("native",)):
+    """Two steps, the second of which unloads a part."""
+    kernels = [BatchKernel(law, backend=b, chunk_size=64) for b in backends]
     reference = BatchKernel(by_hand)
     strain, state, known = strains(), None, None
     for factor in (1.0, np.where(np.arange(24) % 3 == 0, 0.3, 1.5)[:, None]):
         found = [batches.run(kernel, strain * factor, state, dt) for kernel in kernels]
-        batches.assert_agree(*found)
+        batches.assert_agree(found[0], found[-1])
         wanted = batches.run(reference, strain * factor, known, dt)
         assert not found[0].status.code.any() and 0.2 < wanted.status.active.mean() < 1.0
         for ours, theirs in (
@@ -95,7 +95,8 @@ def test_yield_function_is_j2_plasticity():
     law = Plastic()
     assert law.symmetric_tangent and not law.rate_dependent
     hardening = admat.LinearHardening(SIGMA_Y, H)
-    kernel, strain, state = steps_agree(law, admat.J2Plasticity(E, NU, hardening), None, 1e-10)
+    by_hand = admat.J2Plasticity(E, NU, hardening)
+    kernel, strain, state = steps_agree(law, by_hand, None, 1e-10, ("native", "xla"))
     unrolled = batches.run(BatchKernel(law, tangent="unrolled"), strain, state, None)
     tangent = batches.run(kernel, strain, state, None).tangent["stress", "strain"]
     assert batches.error(unrolled.tangent["stress", "strain"], tangent) <= 1e-10
@@ -160,7 +161,6 @@ def test_smoothed_dissipation_tends_to_the_yield_function():
         errors.append(np.abs(found.outputs["stress"] - exact.outputs["stress"]).max())
     assert errors[1] <= 20.0 * E * 1e-9
     assert errors[1] <= 0.2 * errors[0]
-    batches.assert_agree(*batches.both(KinematicSmoothed(1e-8), strains(), None, None))
 
 
 C_0, C_1, TAU = 1e3, 3e3, 2.0
@@ -207,30 +207,31 @@ def test_zener_relaxation():
                 found.tangent["stress", "strain"][0], modulus * np.eye(6), atol=1e-9 * modulus
             )
         assert 1.9 < errors[0] / errors[1] < 2.1  # first order in time
-    # No step, no flow; and the tangent at rest is that of the step.
-    for law in (ZenerPrimal(), ZenerDual()):
-        still = evaluate_point(law, strain[0], dt=0.0)
-        np.testing.assert_allclose(still.outputs["stress"], (C_0 + C_1) * strain[0], rtol=1e-12)
-        assert still.status.code == 0
+        still = batches.run(kernel, strain, None, 0.0)  # no time, no flow
+        np.testing.assert_allclose(still.outputs["stress"], (C_0 + C_1) * strain, rtol=1e-12)
+        assert still.status.code[0] == 0
 
 
 @pytest.mark.parametrize("law", [ZenerPrimal(), KinematicSmoothed(1e-6)])
 def test_solution_minimises_the_incremental_potential(law):
     dt, rng = 0.7, np.random.default_rng(1)
     strain = np.array([3e-3, -2e-3, 0.0, 5e-4, 0.0, 1e-3])
-    state = evaluate_point(law, strain, dt=dt).state
-    end = evaluate_point(law, 0.3 * strain, state, dt=dt).state
-    ((name, old),) = state.items()
+    kernel = BatchKernel(law)
+    first = batches.run(kernel, strain[None], None, dt).state
+    second = batches.run(kernel, 0.3 * strain[None], first, dt).state
+    ((name, (old,)),) = first.items()
     unit = dt if law.rate_dependent else 1.0
 
     def potential(new):
         rates = {name: (new - old) / unit}
-        return law.free_energy(0.3 * strain, {name: new}) + unit * law.dissipation(rates, state)
+        return law.free_energy(0.3 * strain, {name: new}) + unit * law.dissipation(
+            rates, {name: old}
+        )
 
-    least = potential(end[name])
+    least = potential(second[name][0])
     for size in (1e-5, 1e-4, 1e-3):
         for _ in range(5):
-            assert potential(end[name] + size * deviator(rng.standard_normal(6))) > least
+            assert potential(second[name][0] + size * deviator(rng.standard_normal(6))) > least
 
 
 class Box(admat.GeneralisedStandard):
@@ -335,13 +336,12 @@ def test_several_inputs():
         "temperature": rng.standard_normal(5),
     }
     state = {"polarisation": 0.3 * rng.standard_normal((5, 3))}
-    native, xla = batches.both(Electrostriction(), inputs, state)
-    batches.assert_agree(native, xla)
-    slopes = batches.slopes(BatchKernel(Electrostriction()), inputs, state, h=1e-6)
-    for block, slope in slopes.items():
-        assert batches.error(slope, native.tangent[block]) <= 1e-8
-    mixed = native.tangent["stress", "field"]
-    assert batches.error(mixed, np.swapaxes(native.tangent["displacement", "strain"], 1, 2)) < 1e-13
+    kernel = BatchKernel(Electrostriction())
+    found = batches.run(kernel, inputs, state)
+    for block, slope in batches.slopes(kernel, inputs, state, h=1e-6).items():
+        assert batches.error(slope, found.tangent[block]) <= 1e-8
+    mixed = found.tangent["stress", "field"]
+    assert batches.error(mixed, np.swapaxes(found.tangent["displacement", "strain"], 1, 2)) < 1e-13
     assert np.abs(mixed).max() > 0.01
 
 
