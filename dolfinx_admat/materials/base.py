@@ -194,6 +194,9 @@ class Material(Parameters):
     def _guess(self, prepared: Any) -> Any:
         return {}
 
+    def _without_flow(self, prepared: Any) -> Any:
+        return self._guess(prepared)
+
     def _elastic(self, prepared: Any) -> Any:
         return None
 
@@ -297,6 +300,14 @@ class ImplicitLaw(Material):
         """Return ``(outputs, state)`` at t_{n+1} from the solution."""
         raise NotImplementedError
 
+    def without_flow(self, prepared: Any) -> Any:
+        """The unknowns if nothing flowed in the step, also where something does.
+
+        Default: ``guess``. A law that declares ``linear_when_elastic`` writes it if its guess
+        flows: reductions predict their elastic strains with it.
+        """
+        return self.guess(prepared)
+
     def elastic(self, prepared: Any) -> jax.Array | bool | None:
         """True where ``guess`` already is the answer; None: no such test, always solve."""
         return None
@@ -319,6 +330,10 @@ class ImplicitLaw(Material):
     def _guess(self, prepared: Any) -> Any:
         with explained(self, "guess"):
             return self.guess(_copied(prepared))
+
+    def _without_flow(self, prepared: Any) -> Any:
+        with explained(self, "without_flow"):
+            return self.without_flow(_copied(prepared))
 
     def _elastic(self, prepared: Any) -> Any:
         with explained(self, "elastic"):

@@ -257,6 +257,16 @@ class Elastoviscoplastic(ImplicitSmallStrain):
             x[name] = self._increment(part, trial.state[name], flow, dp, trial.dt)
         return x
 
+    def without_flow(self, trial: Trial) -> dict[str, jax.Array]:
+        """The elastic predictor."""
+        still = jnp.zeros(6), jnp.zeros(())
+        x = {"flow": still[0], "dp": still[1]}
+        if self.viscosity is not None:
+            x["overstress"] = trial.overstress / trial.stiffness
+        for name, part in self._back_strains.items():
+            x[name] = self._increment(part, trial.state[name], *still, trial.dt)
+        return x
+
     def _start(self, most: jax.Array, fastest: jax.Array) -> jax.Array:
         """The smaller one of ``most`` and the overstress of the rate ``fastest``; ()."""
         inverse, rate = getattr(self.viscosity, "overstress", None), method(self.viscosity, "rate")

@@ -85,6 +85,9 @@ class WithEnergies(Wrapper):
     def _guess(self, before: _Before) -> Any:
         return self.law._guess(before.prepared)
 
+    def _without_flow(self, before: _Before) -> Any:
+        return self.law._without_flow(before.prepared)
+
     def _elastic(self, before: _Before) -> Any:
         return self.law._elastic(before.prepared)
 

@@ -179,6 +179,9 @@ class Transform(Wrapper):
     def _guess(self, prepared: _Within) -> Any:
         return prepared.law._guess(prepared.prepared)
 
+    def _without_flow(self, prepared: _Within) -> Any:
+        return prepared.law._without_flow(prepared.prepared)
+
     def _elastic(self, prepared: _Within) -> Any:
         return prepared.law._elastic(prepared.prepared)
 
@@ -208,6 +211,7 @@ class _Reduced(NamedTuple):
         state: The law's state at t_n.
         dt: Step.
         trial: First iterate of the appended unknowns.
+        scale: Size of the terms of their equations, where the trial should solve these; (n,).
         at: What the law prepared, if there are none.
     """
 
@@ -215,6 +219,7 @@ class _Reduced(NamedTuple):
     state: Any
     dt: jax.Array
     trial: Any
+    scale: Any
     at: Any
 
 
@@ -271,26 +276,33 @@ class Reduction(Wrapper):
         law_state, y = self._part(state)
         if not y:
             at = self.law._prepare(self.to_law(inputs, y), law_state, dt)
-            return _Reduced(inputs, law_state, dt, y, at)
-        prepared = _Reduced(inputs, law_state, dt, y, None)
+            return _Reduced(inputs, law_state, dt, y, None, at)
+        prepared = _Reduced(inputs, law_state, dt, y, None, None)
         if not self.law.linear_when_elastic:
             return prepared
-        # Outputs are affine in y as long as the law is elastic: one Newton step solves for it.
+        # Outputs are affine in y as long as nothing flows: one Newton step solves for it.
         flat, unravel = ravel_pytree(y)
-
-        def elastic_equations(flat: jax.Array) -> jax.Array:
-            y = unravel(flat)
-            at = self._at(y, prepared)
-            outputs, _, _ = self.law._finish(self.law._guess(at), at)
-            return ravel_pytree(self.equations(outputs, inputs, y))[0]
-
-        residual, matrix = elastic_equations(flat), jax.jacfwd(elastic_equations)(flat)
+        residual = self._without_flow_equations(flat, unravel, prepared)
+        matrix = jax.jacfwd(self._without_flow_equations)(flat, unravel, prepared)
         correction = residual / matrix[0] if flat.size == 1 else linear_solve(matrix, residual)
-        return prepared._replace(trial=unravel(flat - correction))
+        scale = jnp.abs(matrix) @ (jnp.abs(flat) + jnp.abs(correction)) + jnp.abs(residual)
+        return prepared._replace(trial=unravel(flat - correction), scale=scale)
+
+    def _without_flow_equations(
+        self, flat: jax.Array, unravel: Any, prepared: _Reduced
+    ) -> jax.Array:
+        y = unravel(flat)
+        at = self._at(y, prepared)
+        outputs, _, _ = self.law._finish(self.law._without_flow(at), at)
+        return ravel_pytree(self.equations(outputs, prepared.inputs, y))[0]
 
     def _guess(self, prepared: _Reduced) -> Any:
         at = self._at(prepared.trial, prepared)
         return {"law": self.law._guess(at), "own": prepared.trial}
+
+    def _without_flow(self, prepared: _Reduced) -> Any:
+        at = self._at(prepared.trial, prepared)
+        return {"law": self.law._without_flow(at), "own": prepared.trial}
 
     def _elastic(self, prepared: _Reduced) -> Any:
         if not prepared.trial:
@@ -299,8 +311,15 @@ class Reduction(Wrapper):
             return None
         at = self._at(prepared.trial, prepared)
         if not jax.tree.leaves(self.law._guess(at)):  # affine, always
-            return jnp.asarray(True)
-        return self.law._elastic(at)
+            return self._solved_by_trial(prepared)
+        elastic = self.law._elastic(at)
+        return None if elastic is None else elastic & self._solved_by_trial(prepared)
+
+    def _solved_by_trial(self, prepared: _Reduced) -> jax.Array:
+        # A law that is not what it declares is solved; it does not get a wrong answer.
+        flat, unravel = ravel_pytree(prepared.trial)
+        left = self._without_flow_equations(flat, unravel, prepared)
+        return jnp.all(jnp.abs(left) <= 1e-10 * prepared.scale)
 
     def _residual(self, x: Any, prepared: _Reduced) -> Any:
         law, y = self.law, x["own"]
