@@ -56,9 +56,11 @@ def slopes(
 
     Source: C.J.F. Ridders, Advances in Engineering Software 4 (1982) 75-76.
     """
-    # The local solve leaves an error of its atol in its unknowns, which are of the kind of strains.
+    # The local solve leaves an error in its unknowns, which are of the kind and size of strains (or
+    # of the deformation gradient, in reductions).
     first = deformation(bench.law) or name
-    left = 2.0 * bench.law._solver.atol if has_solve else 0.0
+    solver, size_of = bench.law._solver, np.abs(inputs[first].reshape(len(inputs[first]), -1))
+    left = 2.0 * (solver.atol + solver.rtol * size_of.max(axis=1)) * has_solve
     n, size = len(inputs[name]), int(np.prod(inputs[name].shape[1:], dtype=int))
     flat = inputs[name].reshape(n, size)
     many = n * size

@@ -24,6 +24,8 @@ Inputs = dict[str, Floats]
 MECHANICAL = ("strain", "deformation_gradient")
 #: The output that does work with each.
 CONJUGATE = {"strain": "stress", "deformation_gradient": "first_piola_stress"}
+#: Steps larger than the scale stay below this deformation.
+MANY = 0.15
 #: Largest random deformation of a law that shows neither flow nor nonlinearity before.
 _LARGEST = {"strain": 1e-2, "deformation_gradient": 0.2}
 
@@ -347,7 +349,7 @@ class Reached(NamedTuple):
 def reach(
     bench: Bench, at: Range, points: int, rng: np.random.Generator, steps: int = 3
 ) -> Reached:
-    """Random steps from rest; those of a quarter of the points are ten times as large.
+    """Random steps from rest; those of a quarter of the points are up to ten times as large.
 
     Half of the points of a finite-strain law are rotated as well. A step that fails is not taken.
     """
@@ -358,7 +360,10 @@ def reach(
     if tuple(law.inputs.get("deformation_gradient", ())) == (3, 3):
         turns = rotations(points, rng)
         turns[::2] = np.eye(3)
-    large = np.where(np.arange(points) % 4 == 3, 10.0, 1.0)
+    # As far as such a deformation is still one (det F > 0) and no exponential overflows.
+    first = deformation(law)
+    times = 10.0 if first is None else np.clip(MANY / at.scale[first], 1.0, 10.0)
+    large = np.where(np.arange(points) % 4 == 3, times, 1.0)
     for k in range(steps):
         moves = {n: at.scale[n] * d for n, d in directions(law, points, rng).items()}
         factor = large * rng.uniform(0.3, 1.5, points)

@@ -259,12 +259,14 @@ def _rows(
     n = len(regimes)
     block = answer.tangent[output, name].reshape(n, *differences.value.shape[1:])
     good = answer.good
+    if not good.any():
+        return []
     # Size of the block: at the point, but not less than what matters to this output at all.
     own = np.maximum(np.abs(block), np.abs(differences.value)).max(axis=(1, 2))
     own = np.where(good & np.isfinite(own), own, 0.0)
     value = answer.outputs[output].reshape(n, -1)
     typical = np.abs(value[good]).max(initial=0.0) / at.scale[name]
-    size = np.maximum(own, max(1e-6 * own.max(initial=0.0), 1e-5 * typical))
+    size = np.maximum(own, max(1e-3 * np.median(own[good]), 1e-5 * typical))
     size = np.where(size > 0.0, size, 1.0)
     gap = np.abs(block - differences.value).max(axis=1)  # per column
     solver = AMPLIFICATION * max(bench.law._solver.rtol, 1e-14)

@@ -59,6 +59,8 @@ def test_all_wrappers_are_here():
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 @pytest.mark.parametrize("name", LAWS)
 def test_law_in_wrapper(name, wrapper):
+    if name == "Incompressible" and wrapper in ("plane stress", "uniaxial stress"):
+        pytest.skip("the stress that vanishes depends on the pressure that is given")
     try:
         law = WRAPPERS[wrapper](LAWS[name])
     except admat.MaterialError as error:
