@@ -67,7 +67,7 @@ steel = admat.TemperatureDependent(
 
 # %%
 length, side = 60.0, 20.0
-cells = [24, 8, 8] if options.fine else [10, 2, 2]
+cells = [24, 4, 4] if options.fine else [10, 2, 2]
 domain = mesh.create_box(
     comm, [[0.0, 0.0, 0.0], [length, side, side]], cells, mesh.CellType.hexahedron
 )

@@ -220,11 +220,13 @@ def picture_of(script: Path) -> Path | None:
 
 
 def demo_page(script: Path) -> str:
-    """Prose, code and picture of a demo."""
+    """Prose, code and pictures of a demo."""
     text = ""
+    pictures = sorted(script.parent.glob(script.stem.removeprefix("demo_") + "*.png"))
     for is_code, body in cells(script.read_text()):
-        if not text and (picture := picture_of(script)):
-            body += f"\n\n![{picture.stem}](../../../demos/{picture.name})"
+        if not text:
+            for picture in pictures:
+                body += f"\n\n![{picture.stem}](../../../demos/{picture.name})"
         text += f"```python\n{body}\n```\n\n" if is_code else f"{body}\n\n"
     return text + f"The whole script is `demos/{script.name}`.\n"
 
@@ -241,8 +243,9 @@ def demo_pages() -> dict[str, str]:
             gallery += f"```{{image}} ../../../demos/{picture.name}\n:width: 360px\n```\n\n"
         gallery += prose.strip().split("\n\n")[0] + "\n\n"
     pages["demos/index.md"] = (
-        "# Demos\n\nEach is a script in `demos/` that asserts its own numbers; `make test` runs "
-        f"all of them, on one and on two ranks.\n\n{gallery}"
+        "# Demos\n\nEach is a script in `demos/` that asserts its own numbers, on any number "
+        "of ranks; `make test` runs all of them. `--fine` makes most of them finer.\n\n"
+        f"{gallery}"
         "```{toctree}\n:maxdepth: 1\n:hidden:\n\n"
         + "".join(f"{script.stem}\n" for script in scripts)
         + "```\n"
