@@ -53,7 +53,7 @@ def runs():
             yield pytest.param(name, ranks, marks=[] if chosen else pytest.mark.full)
 
 
-@pytest.mark.parametrize(("name", "ranks"), runs())
+@pytest.mark.parametrize(("name", "ranks"), list(runs()))
 def test_demo(name, ranks, tmp_path, mpiexec):
     run(name, ranks, tmp_path, mpiexec)
 
