@@ -31,7 +31,12 @@ FILES = {
 }
 PROBLEMS = {"demo_plastic_block": 3, "demo_sheet_with_hole": 2, "demo_your_own_law": 2}
 BOTH = {"demo_perforated_plate", "demo_twisted_block", "demo_your_own_law"}
-SERIAL = {"demo_fibre_tube", "demo_sheet_with_hole", "demo_thermomechanical_block"}
+SERIAL = {
+    "demo_fibre_tube",
+    "demo_plastic_block",
+    "demo_sheet_with_hole",
+    "demo_thermomechanical_block",
+}
 FINE = {name for name in FILES if "--fine" in (DEMOS / f"{name}.py").read_text()}
 
 
