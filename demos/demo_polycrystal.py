@@ -169,8 +169,9 @@ if comm.rank == 0:
 #
 # The axial stress over the resistance of the slip systems is the factor of Taylor: 3.06 if all
 # grains of random orientation deform alike (G.I. Taylor, 1938; an upper bound), 2.24 if each takes
-# the same stress (G. Sachs, 1928). With twenty grains and free sides the number lies between. Linear
-# elements are somewhat too stiff for flow that keeps the volume: 2.86; with `--fine` it is 2.70.
+# the same stress (G. Sachs, 1928). With twenty grains and free sides the number lies between.
+# Linear elements are somewhat too stiff for flow that keeps the volume: they give 2.86, quadratic
+# ones (`--fine`) 2.70.
 
 # %%
 factor = stress[-1] / resistance
