@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from dolfinx_admat.materials import Reduction
+
 from ._samples import Answer, Bench, Floats, Inputs, deformation
 
 #: Steps relative to the scale of the input: 1e-2, then each a quarter of the one before.
@@ -42,7 +44,8 @@ def slopes(
     Central differences at ``LEVELS`` steps are extrapolated (Richardson: their error is a series
     in h^2). As in Ridders' method the error of each entry of the scheme is taken from the entries
     that it was made of, where truncation and round-off both show; the round-off of the outputs
-    themselves, eps |f| / h, and of the local solve are added. The smallest sum is taken.
+    themselves (eps |f| / h, what the local solve leaves, and what changes at the smallest steps)
+    is added. The smallest sum is taken.
 
     Args:
         bench: The law.
@@ -56,11 +59,11 @@ def slopes(
 
     Source: C.J.F. Ridders, Advances in Engineering Software 4 (1982) 75-76.
     """
-    # The local solve leaves an error in its unknowns, which are of the kind and size of strains (or
-    # of the deformation gradient, in reductions).
-    first = deformation(bench.law) or name
-    solver, size_of = bench.law._solver, np.abs(inputs[first].reshape(len(inputs[first]), -1))
-    left = 2.0 * (solver.atol + solver.rtol * size_of.max(axis=1)) * has_solve
+    # The local solve leaves an error in its unknowns: increments of strains, or what a reduction
+    # appends, which is as large as the inputs.
+    first, solver = deformation(bench.law) or name, bench.law._solver
+    largest = np.abs(inputs[first]).max() if isinstance(bench.law, Reduction) else 0.0
+    left = 2.0 * (solver.atol + solver.rtol * largest) if has_solve else 0.0
     n, size = len(inputs[name]), int(np.prod(inputs[name].shape[1:], dtype=int))
     flat = inputs[name].reshape(n, size)
     many = n * size
@@ -115,12 +118,21 @@ def _extrapolated(f: list, centre: Floats, distances: list, valid: list, unsolve
     best_error = np.full(rows, np.inf)
     previous: list[Floats] = []
     run = np.zeros(rows, int)  # how many valid steps in a row end here
-    for (plus, minus), (a, b), ok in zip(f, distances, valid, strict=True):
-        run = np.where(ok, run + 1, 0)
-        with np.errstate(invalid="ignore", over="ignore"):
-            current = [(plus - minus) / (a + b)[:, None]]
+    with np.errstate(invalid="ignore", over="ignore"):
+        plain = [
+            (plus - minus) / (a + b)[:, None]
+            for (plus, minus), (a, b) in zip(f, distances, strict=True)
+        ]
+        # What still changes at the smallest steps is round-off, of terms that may cancel.
+        jitter = unsolved.copy()
+        for k in (LEVELS - 2, LEVELS - 1):
+            seen = np.abs(plain[k] - plain[k - 1]).max(axis=1) * sum(distances[k])
+            jitter = np.maximum(jitter, np.where(valid[k] & valid[k - 1], seen, 0.0))
+        for level, ((plus, minus), (a, b), ok) in enumerate(zip(f, distances, valid, strict=True)):
+            run = np.where(ok, run + 1, 0)
+            current = [plain[level]]
             magnitude = np.maximum(np.abs(plus).max(axis=1), np.abs(minus).max(axis=1))
-            noise = (4.0 * _EPS * magnitude + unsolved) / (a + b)
+            noise = (4.0 * _EPS * magnitude + jitter) / (a + b)
             for order in range(1, min(len(previous), 3) + 1):
                 factor = RATIO ** (2 * order)
                 new = current[-1] + (current[-1] - previous[order - 1]) / (factor - 1.0)
@@ -132,7 +144,7 @@ def _extrapolated(f: list, centre: Floats, distances: list, valid: list, unsolve
                 better = (run > order) & (error < best_error)
                 best = np.where(better[:, None], new, best)
                 best_error = np.where(better, error, best_error)
-        previous = current
+            previous = current
     return best, best_error, _kinks(f, centre, distances, valid)
 
 

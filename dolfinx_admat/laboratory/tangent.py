@@ -271,6 +271,7 @@ def _rows(
     gap = np.abs(block - differences.value).max(axis=1)  # per column
     solver = AMPLIFICATION * max(bench.law._solver.rtol, 1e-14)
     resolved_column = (differences.error <= RESOLUTION * size[:, None]) & ~differences.kink
+    resolved_column |= gap == 0.0  # blocks that vanish
     allowed_column = 10.0 * differences.error + solver * size[:, None]
     ratio_column = np.where(resolved_column, gap / allowed_column, 0.0)
     column = ratio_column.argmax(axis=1)
@@ -288,7 +289,7 @@ def _rows(
             continue
         k = int(mine[ratio[mine].argmax()])
         difference = None
-        passed = bool(ratio[k] <= 1.0) and 2 * int(resolved[mine].sum()) >= int(smooth[mine].sum())
+        passed = bool(ratio[k] <= 1.0) and 4 * int(resolved[mine].sum()) >= int(smooth[mine].sum())
         if through is not None and both[mine].any():
             there = mine[both[mine]]
             difference = float(away[there].max())
