@@ -285,7 +285,13 @@ class Reduction(Wrapper):
         residual = self._without_flow_equations(flat, unravel, prepared)
         matrix = jax.jacfwd(self._without_flow_equations)(flat, unravel, prepared)
         correction = residual / matrix[0] if flat.size == 1 else linear_solve(matrix, residual)
-        scale = jnp.abs(matrix) @ (jnp.abs(flat) + jnp.abs(correction)) + jnp.abs(residual)
+        # Of the largest terms, not of those of one component: a law in rotated axes mixes all of
+        # them, and leaves their round-off where a component is zero.
+        largest = jnp.max(jnp.abs(flat) + jnp.abs(correction))
+        for name, value in self.to_law(inputs, y).items():
+            if name in _PAIRS:
+                largest = jnp.maximum(largest, jnp.max(jnp.abs(value)))
+        scale = jnp.max(jnp.abs(matrix), axis=1) * largest + jnp.abs(residual)
         return prepared._replace(trial=unravel(flat - correction), scale=scale)
 
     def _without_flow_equations(

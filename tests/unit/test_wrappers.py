@@ -457,3 +457,20 @@ def test_a_false_declaration_costs_time_and_no_digits():
     full = np.zeros((6, 6))
     full[:, [0, 1, 3]], full[:, 2] = x, found.state["strain_zz"]
     assert np.abs(batches.run(Curved(), full).outputs["stress"][:, 2]).max() < 1e-8 * E
+
+
+@pytest.mark.parametrize("reduce", [admat.PlaneStress, admat.UniaxialStress])
+@pytest.mark.parametrize("nu", [0.3, 0.0])
+def test_turned_axes_leave_a_reduced_law_elastic(reduce, nu):
+    """Where stresses vanish but for round-off, it must not be taken for a missed prediction."""
+    law = admat.Elastoviscoplastic(
+        admat.IsotropicElasticity(E, nu), admat.Hill48.from_r_values(1.5, 1.2, 2.0), HARDENING
+    )
+    law = reduce(admat.Rotated(law, TURN))
+    n, (shape,) = 50, law.inputs.values()
+    kernel = admat.kernels.BatchKernel(law, backend="xla", point_parameters=("law.rotation",))
+    angles = np.random.default_rng(3).uniform(0.0, 3.0, (3, n))
+    turns = {"law.rotation": np.asarray(admat.bunge_rotation(*angles))}
+    elastic = batches.run(kernel, strains(n, shape, size=1e-4), tangent=False, parameters=turns)
+    assert not elastic.status.code.any()
+    assert not elastic.status.active.any()
