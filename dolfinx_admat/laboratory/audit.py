@@ -79,7 +79,7 @@ def audit(
         *energy_findings(bench, path, answers, states),
         convexity(law, rng),
         ellipticity(bench, path, answers, states, rng),
-        _step_sizes(bench, at, path),
+        _step_sizes(bench, at, path, inputs, state, whole),
         *_batches(bench, inputs, state, at.dt, whole),
     ]
     if (found := heat_conduction(law, path, answers)) is not None:
@@ -158,10 +158,17 @@ def _derivatives_at_rest(bench: Bench, at: Range, pullback: bool) -> Finding:
     return _finding("derivatives at rest", not bad, reason, point)
 
 
-def _step_sizes(bench: Bench, at: Range, path: list) -> Finding:
-    """No step at all, and one that is longer than anything in the law."""
+def _step_sizes(
+    bench: Bench, at: Range, path: list, inputs: Inputs, state: Inputs, whole: Answer
+) -> Finding:
+    """No step at all, and one that is longer than anything in the law; or dt is not read."""
     name = "dt = 0 and dt huge"
     if not bench.law.rate_dependent:
+        gap = _gap(bench(inputs, state, 3.0 * at.dt), whole, whole)
+        if gap.max() > SAME_POINT:
+            reason = "the law reads dt, and does not declare `rate_dependent = True`"
+            point = bench.point(inputs, state, at.dt, int(gap.argmax()))
+            return Finding(name, Outcome.FAILED, reason, point)
         return Finding(name, Outcome.NOT_APPLICABLE, "the law does not read dt")
     inputs = path[1][0]
     n = len(next(iter(inputs.values())))

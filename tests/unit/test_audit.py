@@ -109,6 +109,18 @@ def test_no_free_energy_is_not_checkable():
     assert found["dissipation"] == found["stress from energy"] == Outcome.NOT_CHECKABLE
 
 
+class Undeclared(Maxwell):
+    """Reads dt, and does not say so."""
+
+    rate_dependent: ClassVar[bool] = False
+
+
+def test_dt_is_read_in_secret():
+    report = quick(Undeclared())
+    assert failures(report) == {"dt = 0 and dt huge"}
+    assert "rate_dependent" in report["dt = 0 and dt huge"].reason
+
+
 class Divides(Maxwell):
     """Not a number without time."""
 
