@@ -22,7 +22,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dolfinx_admat.errors import MaterialError
 from dolfinx_admat.implicit import LocalNewton
 from dolfinx_admat.tensors import IDENTITY, norm
 from dolfinx_admat.tensors.mandel import PAIRS, ROOT2
@@ -32,6 +31,7 @@ from ._flow_root import flow_root
 from .base import ImplicitSmallStrain
 from .elasticity import Elasticity
 from .parameters import Parameters, parameter
+from .parts import check_part
 
 _NORMALS = ((1, 1, 1), (-1, 1, 1), (1, -1, 1), (1, 1, -1))
 _DIRECTIONS = ((0, 1, 1), (0, 1, -1), (1, 0, 1), (1, 0, -1), (1, 1, 0), (1, -1, 0))
@@ -112,14 +112,14 @@ class SlipHardening(Parameters):
     """Saturating slip resistance r_i = r_0 + Q sum_j h_ij (1 - exp(-b p_j)).
 
     Attributes:
-        r_0: Initial slip resistance (>= 0), units of stress.
-        Q: Saturation stress, units of stress.
+        r_0: Initial slip resistance (>= 0; > 0 for ``PowerLawSlip``), units of stress.
+        Q: Saturation stress (finite; < 0 softens), units of stress.
         b: Rate of saturation (>= 0), dimensionless.
         interaction: h_ij: an ``FccInteraction`` or any (12, 12), row i for the resistance of i.
     """
 
     r_0: jax.Array | float = parameter(at_least=0.0)
-    Q: jax.Array | float = 0.0
+    Q: jax.Array | float = parameter(default=0.0)
     b: jax.Array | float = parameter(at_least=0.0, default=0.0)
     interaction: Callable[[], jax.Array] | jax.Array = FccInteraction()
 
@@ -271,12 +271,10 @@ class FccCrystal(ImplicitSmallStrain):
     }
 
     def __check_init__(self) -> None:
-        shape = jax.eval_shape(self.hardening, jnp.zeros(12)).shape
-        if shape != (12,):
-            raise MaterialError(
-                "FccCrystal: hardening must map 12 cumulated slips to 12 slip resistances; "
-                f"got shape {shape}"
-            )
+        check_part("FccCrystal", "hardening", self.hardening, ((12,),), (12,))
+        stress = getattr(self.elasticity, "stress", None)
+        check_part("FccCrystal", "elasticity.stress", stress, ((6,),), (6,))
+        check_part("FccCrystal", "flow.rate", getattr(self.flow, "rate", None), ((), ()), ())
 
     @property
     def linear_when_elastic(self) -> bool:  # type: ignore[override]

@@ -55,6 +55,7 @@ class WithEnergies(Wrapper):
     """
 
     def __check_init__(self) -> None:
+        self._check_law()
         if not self.law.has_free_energy:
             raise MaterialError(
                 f"WithEnergies: {type(self.law).__name__} declares no free energy; write "

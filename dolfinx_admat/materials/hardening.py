@@ -22,11 +22,11 @@ class LinearHardening(Parameters):
 
     Attributes:
         sigma_y: Initial yield stress (> 0), units of stress.
-        H: Hardening modulus, units of stress; 0 is perfect plasticity.
+        H: Hardening modulus (finite), units of stress; 0 is perfect plasticity, < 0 softens.
     """
 
     sigma_y: jax.Array | float = parameter(above=0.0)
-    H: jax.Array | float = 0.0
+    H: jax.Array | float = parameter(default=0.0)
 
     def __call__(self, equivalent_plastic_strain: jax.Array) -> jax.Array:
         """Yield stress; () -> ()."""
@@ -42,18 +42,19 @@ class VoceHardening(Parameters):
 
     Attributes:
         sigma_y: Initial yield stress (> 0), units of stress.
-        Q: Saturation stress, units of stress; one number, or an array of one per term.
+        Q: Saturation stress (finite; < 0 softens), units of stress; one number, or an array of one
+            per term.
         b: Rate of saturation (>= 0), dimensionless; as many as Q.
-        H: Additional linear modulus, units of stress.
+        H: Additional linear modulus (finite; < 0 softens), units of stress.
 
     Source: E. Voce, The relationship between stress and strain for homogeneous deformation,
     J. Inst. Metals 74 (1948).
     """
 
     sigma_y: jax.Array | float = parameter(above=0.0)
-    Q: jax.Array | float
+    Q: jax.Array | float = parameter()
     b: jax.Array | float = parameter(at_least=0.0)
-    H: jax.Array | float = 0.0
+    H: jax.Array | float = parameter(default=0.0)
 
     def __check_init__(self) -> None:
         if np.shape(self.Q) != np.shape(self.b):

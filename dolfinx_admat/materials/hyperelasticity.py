@@ -244,6 +244,13 @@ class HolzapfelGasserOgden(_WithBulkModulus):
                 "HolzapfelGasserOgden: directions should have shape (families, 3); "
                 f"got {np.shape(self.directions)}"
             )
+        families = np.shape(self.directions)[-2]
+        for name in ("k1", "k2", "dispersion"):
+            if np.shape(getattr(self, name)) not in ((), (families,)):
+                raise MaterialError(
+                    f"HolzapfelGasserOgden: {name} should be one number, or one for each of the "
+                    f"{families} families; got shape {np.shape(getattr(self, name))}"
+                )
 
     def isochoric_energy(self, deformation_gradient: jax.Array) -> jax.Array:
         """Matrix and fibres; (3, 3) -> ()."""

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from dolfinx_admat.tensors import deviator, norm
 
 from .parameters import Parameters, parameter
+from .parts import check_part
 
 
 class KinematicHardening(Parameters):
@@ -119,6 +120,10 @@ class ArmstrongFrederick(KinematicHardening):
     g: jax.Array | float = parameter(at_least=0.0)
     recovery: StaticRecovery | None = None
     isotropic: ClassVar[bool] = True
+
+    def __check_init__(self) -> None:
+        if self.recovery is not None:
+            check_part("ArmstrongFrederick", "recovery", self.recovery, ((6,),), ())
 
     @property
     def recovers(self) -> bool:  # type: ignore[override]

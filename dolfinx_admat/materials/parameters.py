@@ -119,7 +119,33 @@ class Parameters(eqx.Module):
             name = field.name
             if not field.metadata.get("static", False) and hasattr(self, name):
                 object.__setattr__(self, name, as_parameter(getattr(self, name)))
+                if _RANGE in field.metadata:
+                    _check_kind(f"{type(self).__name__}: parameter '{name}'", field, self)
         check_parameters(self)
+
+
+def _check_kind(what: str, field: dataclasses.Field, group: Any) -> None:
+    """A parameter with a range is a number (or a part), not text, nor None unless it may be."""
+    value = getattr(group, field.name)
+    bad = isinstance(value, str | bool | complex) or (value is None and field.default is not None)
+    if bad or (hasattr(value, "dtype") and np.dtype(value.dtype).kind not in "fiu"):
+        raise MaterialError(f"{what} must be a number; got {value!r}")
+
+
+def check_numbers(what: str, *groups: tuple[float, dict[str, Any]]) -> None:
+    """Check arguments that parameters are computed from.
+
+    Args:
+        what: Name of the function in messages.
+        groups: A lower bound, which does not belong to the range, and the numbers by name.
+
+    Raises:
+        MaterialError: A number is not larger than its bound.
+    """
+    for bound, numbers in groups:
+        for name, value in numbers.items():
+            if not isinstance(value, jax.core.Tracer) and not np.all(np.asarray(value) > bound):
+                raise MaterialError(f"{what}: expected {name} > {bound:g}; got {value}")
 
 
 def parameter_ranges(law: Any) -> dict[str, Range]:

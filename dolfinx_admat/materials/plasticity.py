@@ -20,6 +20,7 @@ from dolfinx_admat.tensors import deviator, equivalent_stress
 from .base import ImplicitSmallStrain
 from .elasticity import IsotropicElasticity
 from .parameters import parameter
+from .parts import check_part
 
 
 class Trial(NamedTuple):
@@ -61,6 +62,10 @@ class _J2(ImplicitSmallStrain):
     hardening: Callable[[jax.Array], jax.Array]
     isotropic: ClassVar[bool] = True
     linear_when_elastic: ClassVar[bool] = True
+
+    def __check_init__(self) -> None:
+        if not callable(self.hardening):  # other mistakes are reported with their line, when run
+            check_part(type(self).__name__, "hardening", self.hardening, ((),), ())
 
     @property
     def elasticity(self) -> IsotropicElasticity:

@@ -88,6 +88,7 @@ class Rotated(Transform):
     )
 
     def __check_init__(self) -> None:
+        self._check_law()
         for name, shape in {**self.law.inputs, **self.law.outputs}.items():
             _rotate(np.zeros(tuple(shape)), shape, np.eye(3), name)
 

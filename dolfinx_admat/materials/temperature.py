@@ -57,6 +57,13 @@ class Polynomial(Parameters):
     coefficients: jax.Array
     reference: jax.Array | float = 0.0
 
+    def __check_init__(self) -> None:
+        if np.ndim(self.coefficients) != 1:
+            raise MaterialError(
+                "Polynomial: coefficients must be a list of numbers; "
+                f"got shape {np.shape(self.coefficients)}"
+            )
+
     def __call__(self, x: jax.Array) -> jax.Array:
         """Value at x; () -> ()."""
         value = jnp.zeros(())

@@ -23,6 +23,7 @@ from dolfinx_admat.tensors import IDENTITY, deviator, trace
 from .base import ExplicitSmallStrain
 from .elasticity import Elasticity
 from .parameters import parameter
+from .parts import check_part, method
 
 
 def relaxation(x: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -59,6 +60,11 @@ class Zener(ExplicitSmallStrain):
     tau: jax.Array | float = parameter(above=0.0)
     rate_dependent: ClassVar[bool] = True
     symmetric_tangent: ClassVar[bool] = True
+
+    def __check_init__(self) -> None:
+        for role in ("elasticity", "branch"):
+            stress = method(getattr(self, role), "stress")
+            check_part("Zener", f"{role}.stress", stress, ((6,),), (6,))
 
     @property
     def isotropic(self) -> bool:  # type: ignore[override]
@@ -144,6 +150,11 @@ class GeneralisedMaxwell(ExplicitSmallStrain):
                     f"many as branch_mu; got shape {np.shape(value)}, branch_mu has "
                     f"{np.shape(self.branch_mu)}"
                 )
+
+        if self.bulk_tau is not None and self.branch_kappa is None:
+            raise MaterialError(
+                "GeneralisedMaxwell: bulk_tau needs branch_kappa, the moduli that relax; got None"
+            )
 
     def initial_state(self) -> dict[str, jax.Array]:
         """Strain, Mandel (6,), and viscous strains of the branches, (n, 6)."""

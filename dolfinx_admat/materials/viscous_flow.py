@@ -2,7 +2,7 @@
 
 import jax
 
-from .parameters import Parameters, parameter
+from .parameters import Parameters, check_numbers, parameter
 
 
 class ViscousFlow(Parameters):
@@ -36,6 +36,7 @@ class NortonFlow(ViscousFlow):
     @classmethod
     def from_creep(cls, A: float, n: float) -> "NortonFlow":
         """The flow dp/dt = A f^n, with A (> 0) in stress^-n / time."""
+        check_numbers("NortonFlow.from_creep", (0.0, {"A": A, "n": n}))
         return cls(A ** (-1.0 / n), n)
 
     def rate(self, overstress: jax.Array) -> jax.Array:

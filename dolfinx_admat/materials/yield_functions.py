@@ -6,12 +6,11 @@ stress gives twice the value. Derivatives exist at zero stress as well.
 """
 
 import math
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from dolfinx_admat.errors import MaterialError
 from dolfinx_admat.tensors import (
@@ -25,7 +24,7 @@ from dolfinx_admat.tensors import (
 )
 from dolfinx_admat.tensors.mandel import ROOT2
 
-from .parameters import Parameters, parameter
+from .parameters import Parameters, check_numbers, parameter
 
 
 class YieldFunction(Parameters):
@@ -140,7 +139,7 @@ class Hill48(YieldFunction):
     L = M = N = 3/2 is von Mises. ``Rotated(law, rotation)`` turns the axes.
 
     Attributes:
-        F: Coefficient, dimensionless; F + G > 0, F + H > 0, G + H > 0, FG + GH + HF > 0.
+        F: Coefficient, dimensionless; F + G > 0, F + H > 0, G + H > 0, FG + GH + HF > 0 (convex).
         G: Coefficient.
         H: Coefficient.
         L: Coefficient of the shear stress yz (> 0).
@@ -162,15 +161,14 @@ class Hill48(YieldFunction):
     N: jax.Array | float = parameter(above=0.0, default=1.5)
     convex: ClassVar[bool] = True
 
-    def __check_init__(self) -> None:
-        if any(isinstance(value, jax.core.Tracer) for value in (self.F, self.G, self.H)):
-            return
-        F, G, H = (np.asarray(value) for value in (self.F, self.G, self.H))
-        if not np.all((F + G > 0) & (G + H > 0) & (F + H > 0) & (F * G + G * H + H * F > 0)):
-            raise MaterialError(
-                f"Hill48: the yield function is not convex; got F = {F}, G = {G}, H = {H}, "
-                "expected F + G, G + H, F + H and FG + GH + HF larger than 0"
-            )
+    def conditions(self) -> dict[str, Any]:
+        """The function is convex."""
+        F, G, H = self.F, self.G, self.H
+        found = {
+            "F + G > 0": F + G, "G + H > 0": G + H, "F + H > 0": F + H,
+            "FG + GH + HF > 0": F * G + G * H + H * F,
+        }  # fmt: skip
+        return {f"{what} (else Hill48 is not convex)": value for what, value in found.items()}
 
     @classmethod
     def from_r_values(cls, r0: float, r45: float, r90: float) -> "Hill48":
@@ -184,6 +182,7 @@ class Hill48(YieldFunction):
         Returns:
             H = r0/(1 + r0), G = 1 - H, F = H/r90, N = (F + G)(1/2 + r45); L = M = 3/2.
         """
+        check_numbers("Hill48.from_r_values", (0.0, {"r0": r0, "r90": r90}), (-0.5, {"r45": r45}))
         H = r0 / (1.0 + r0)
         G, F = 1.0 - H, H / r90
         return cls(F, G, H, N=(F + G) * (0.5 + r45))
@@ -208,6 +207,8 @@ class Hill48(YieldFunction):
             xz: The same in the plane xz.
             yz: The same in the plane yz.
         """
+        ratios = {"xx": xx, "yy": yy, "zz": zz, "xy": xy, "xz": xz, "yz": yz}
+        check_numbers("Hill48.from_stress_ratios", (0.0, ratios))
         x, y, z = xx**-2, yy**-2, zz**-2
         return cls(
             F=0.5 * (y + z - x),
@@ -276,6 +277,7 @@ class DruckerPrager(YieldFunction):
             friction_angle: Friction angle, radians.
             fit: As in ``from_friction_angle``.
         """
+        check_numbers("DruckerPrager.yield_stress", (0.0, {"cohesion": cohesion}))
         return cohesion * _cone(friction_angle, fit)[1]
 
     def __call__(self, stress: jax.Array) -> jax.Array:

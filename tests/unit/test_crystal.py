@@ -73,8 +73,12 @@ def test_elastic_constants():
     np.testing.assert_allclose(found.outputs["stress"], stress, rtol=1e-12, atol=1e-12)
     with pytest.raises(MaterialError, match="C11 > C12"):
         admat.CubicElasticity(100.0, 120.0, 10.0)
-    with pytest.raises(MaterialError, match="12 cumulated slips to 12"):
+    with pytest.raises(
+        MaterialError, match=r"hardening returns \(3,\); expected \(12,\) -> \(12,\)"
+    ):
         crystal(hardening=lambda p: p[:3])
+    with pytest.raises(MaterialError, match=r"flow.rate is missing"):
+        crystal(flow=5.0)
 
 
 @pytest.mark.parametrize(
