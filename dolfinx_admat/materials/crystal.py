@@ -116,6 +116,8 @@ class SlipHardening(Parameters):
         Q: Saturation stress (finite; < 0 softens), units of stress.
         b: Rate of saturation (>= 0), dimensionless.
         interaction: h_ij: an ``FccInteraction`` or any (12, 12), row i for the resistance of i.
+
+    Source: as the module.
     """
 
     r_0: jax.Array | float = parameter(at_least=0.0)
@@ -255,6 +257,8 @@ class FccCrystal(ImplicitSmallStrain):
         hardening: Slip resistances of the cumulated slips, (12,) -> (12,); ``SlipHardening``.
         c: Kinematic modulus (>= 0), units of stress.
         d: Dynamic recovery (>= 0), dimensionless.
+
+    Source: as the module.
     """
 
     elasticity: Elasticity

@@ -40,6 +40,8 @@ class IsotropicElasticity(Elasticity):
     Attributes:
         E: Young's modulus (> 0), units of stress.
         nu: Poisson's ratio (-1 < nu < 0.5).
+
+    Source: L.D. Landau, E.M. Lifshitz, Theory of Elasticity, 1959, sections 4 and 5.
     """
 
     E: jax.Array | float = parameter(above=0.0)
@@ -193,6 +195,8 @@ class Elastic(ExplicitSmallStrain):
 
     Attributes:
         elasticity: Elastic part, an ``Elasticity`` or a function strain (6,) -> stress (6,).
+
+    Source: that of the part.
     """
 
     elasticity: Any
@@ -236,6 +240,8 @@ class LinearElastic(ExplicitSmallStrain):
     Attributes:
         E: Young's modulus (> 0), units of stress.
         nu: Poisson's ratio (-1 < nu < 0.5).
+
+    Source: as ``IsotropicElasticity``, which is its part.
     """
 
     E: jax.Array | float = parameter(above=0.0)

@@ -23,6 +23,8 @@ class LinearHardening(Parameters):
     Attributes:
         sigma_y: Initial yield stress (> 0), units of stress.
         H: Hardening modulus (finite), units of stress; 0 is perfect plasticity, < 0 softens.
+
+    Source: J.C. Simo, T.J.R. Hughes, Computational Inelasticity, 1998, chapter 1.
     """
 
     sigma_y: jax.Array | float = parameter(above=0.0)
@@ -113,6 +115,8 @@ class TabulatedHardening(Parameters):
     Attributes:
         equivalent_plastic_strain: Abscissae, from 0 on and increasing; (points,).
         yield_stress: R there (> 0), units of stress; (points,).
+
+    Source: none but the user's measurements.
     """
 
     equivalent_plastic_strain: Any = parameter(

@@ -135,10 +135,15 @@ class _RadialReturn(_J2):
 class J2Plasticity(_RadialReturn):
     """J2 plasticity by radial return: one scalar equation f(dp) = 0.
 
+    stress = C : (strain - plastic_strain), f = s_eq - R(p) <= 0, d(plastic_strain) = dp n,
+    n = 3/2 dev(stress) / s_eq, dp >= 0, f dp = 0, by backward Euler.
+
     Attributes:
         E: Young's modulus (> 0), units of stress.
         nu: Poisson's ratio (-1 < nu < 0.5).
-        hardening: Yield stress as a function of the equivalent plastic strain.
+        hardening: Yield stress R(p) as a function of the equivalent plastic strain p.
+
+    Source: J.C. Simo, T.J.R. Hughes, Computational Inelasticity, 1998, boxes 3.1 and 3.2.
     """
 
     symmetric_tangent: ClassVar[bool] = True
@@ -151,10 +156,15 @@ class J2Plasticity(_RadialReturn):
 class J2PlasticityGeneral(_J2):
     """J2 plasticity as a general residual: unknowns are the flow (6,) and dp ().
 
+    stress = C : (strain - plastic_strain), f = s_eq - R(p) <= 0, d(plastic_strain) = dp n,
+    n = 3/2 dev(stress) / s_eq, dp >= 0, f dp = 0, by backward Euler.
+
     Attributes:
         E: Young's modulus (> 0), units of stress.
         nu: Poisson's ratio (-1 < nu < 0.5).
-        hardening: Yield stress as a function of the equivalent plastic strain.
+        hardening: Yield stress R(p) as a function of the equivalent plastic strain p.
+
+    Source: J.C. Simo, T.J.R. Hughes, Computational Inelasticity, 1998, boxes 3.1 and 3.2.
     """
 
     symmetric_tangent: ClassVar[bool] = True

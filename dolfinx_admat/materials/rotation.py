@@ -47,6 +47,8 @@ class BungeAngles(Parameters):
         phi_1: First angle, radians.
         Phi: Second angle, radians.
         phi_2: Third angle, radians.
+
+    Source: as ``bunge_rotation``.
     """
 
     phi_1: jax.Array | float

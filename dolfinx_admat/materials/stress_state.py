@@ -126,6 +126,9 @@ class PlaneStress(_StressState):
 
     Raises:
         MaterialError: The law has no 3D strain or deformation gradient.
+
+    Source: R. de Borst, The zero-normal-stress condition in plane-stress and shell
+    elastoplasticity, Commun. Appl. Numer. Methods 7 (1991); here its equations are the law's own.
     """
 
     _given_small = (PLANE_SYMMETRIC, ("xx", "yy", "xy"))
@@ -143,6 +146,8 @@ class PlaneStrain(_StressState):
 
     Raises:
         MaterialError: The law has no 3D strain or deformation gradient.
+
+    Source: S.P. Timoshenko, J.N. Goodier, Theory of Elasticity, 1951.
     """
 
     _given_small = (PLANE_SYMMETRIC, ("xx", "yy", "xy"))
@@ -159,6 +164,8 @@ class Axisymmetry(_StressState):
 
     Raises:
         MaterialError: The law has no 3D strain or deformation gradient.
+
+    Source: S.P. Timoshenko, J.N. Goodier, Theory of Elasticity, 1951.
     """
 
     _given_small = (AXISYMMETRIC, ("xx", "yy", "zz", "xy"))
@@ -178,6 +185,9 @@ class UniaxialStress(_StressState):
 
     Raises:
         MaterialError: The law has no 3D strain or deformation gradient.
+
+    Source: R. de Borst, The zero-normal-stress condition in plane-stress and shell
+    elastoplasticity, Commun. Appl. Numer. Methods 7 (1991); here its equations are the law's own.
     """
 
     _given_small = (SCALAR, ("xx",))
