@@ -141,6 +141,8 @@ class Functions:
         try:
             with explained(self._static, task):
                 function = self._shared("native", task, lambda: self._translate(task))
+                # It may have been made, and refused as too long, for a kernel with "auto".
+                function.patient |= self._asked == "native"
             function.load()
             return function
         except (Unsupported, BuildError) as error:

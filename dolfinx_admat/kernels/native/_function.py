@@ -71,7 +71,7 @@ class NativeFunction:
             Result(tuple(leaf.shape), kind)
             for leaf, kind in zip(leaves, kinds(shapes), strict=True)
         ]
-        self._samples, self._patient = samples, patient
+        self._samples, self.patient = samples, patient
         self.key = "\n".join(
             (self._program.fingerprint(), repr(self._arguments), repr(self._results), _generator())
         )
@@ -95,7 +95,7 @@ class NativeFunction:
             for argument, samples in zip(self._arguments, self._samples(), strict=True)
         ]
         with _of_the_generator():
-            lines = LINES * (5 if self._patient else 1)
+            lines = LINES * (5 if self.patient else 1)
             return c_source(self._program, given, self._results, lines)
 
     def load(self) -> None:
