@@ -211,7 +211,7 @@ class Material(Parameters):
         F = inputs.get("deformation_gradient")
         if F is None or jnp.shape(F) != (3, 3):
             return jnp.asarray(True)
-        return jnp.linalg.det(F) > 0
+        return ~(jnp.linalg.det(F) <= 0)  # NaN is reported as what it is
 
     def _free_energy(self, inputs: dict[str, jax.Array], state: Any) -> jax.Array:
         with explained(self, "free_energy"):
