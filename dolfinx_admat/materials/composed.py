@@ -254,8 +254,21 @@ class Elastoviscoplastic(ImplicitSmallStrain):
         flow = dp * direction
         x |= {"flow": flow, "dp": dp}
         for name, part in self._back_strains.items():
-            x[name] = self._increment(part, trial.state[name], flow, dp, trial.dt)
+            x[name] = self._recalled(part, trial.state[name], flow, dp, trial.dt)
         return x
+
+    def _recalled(self, part: Any, back_strain: jax.Array, *step: jax.Array) -> jax.Array:
+        """Increment of a back strain for a guessed flow: implicit, where recovery is linear.
+
+        Recovery that is large in the step would throw an explicit guess to the far side of the
+        yield surface. Where the increment falls with the back strain by a factor, two values say
+        which (Aitken's formula).
+        """
+        first = self._increment(part, back_strain, *step)
+        change = self._increment(part, back_strain + self.theta * first, *step) - first
+        size = jnp.sum(first * first)
+        slope = jnp.sum(first * change) / jnp.where(size > 0.0, size, 1.0)
+        return first / (1.0 - jnp.minimum(slope, 0.0))
 
     def without_flow(self, trial: Trial) -> dict[str, jax.Array]:
         """The elastic predictor."""
