@@ -289,7 +289,8 @@ def _rows(
             continue
         k = int(mine[ratio[mine].argmax()])
         difference = None
-        passed = bool(ratio[k] <= 1.0) and 4 * int(resolved[mine].sum()) >= int(smooth[mine].sum())
+        enough = 4 * int(resolved[mine].sum()) >= int(smooth[mine].sum())
+        passed = bool(ratio[k] <= 1.0) and (enough or len(mine) < 4)
         if through is not None and both[mine].any():
             there = mine[both[mine]]
             difference = float(away[there].max())
