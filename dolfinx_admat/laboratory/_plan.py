@@ -10,7 +10,7 @@ from dolfinx_admat.materials import TENSOR, Material
 
 from ._components import axes_of, components_of, unknown
 from ._control import CAUCHY, CONJUGATE, IMPOSED, KIRCHHOFF, at_rest, control_pairs
-from .path import Path, Segment
+from .path import Path, Segment, as_floats
 
 Floats = npt.NDArray[np.float64]
 _MECHANICAL = ("strain", "deformation_gradient")
@@ -272,7 +272,7 @@ def path_sizes(path: Path) -> dict[str, int]:
     sizes: dict[str, int] = {}
 
     def look(name: str, value: Any, dimensions: int) -> None:
-        array = np.asarray(value, float)
+        array = as_floats(value, f"'{name}'")
         if array.ndim == dimensions:
             sizes[name] = len(array)
 

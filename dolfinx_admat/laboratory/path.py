@@ -144,10 +144,10 @@ class Path:
         Returns:
             The longer path.
         """
-        times = np.asarray(time, float)
+        times = as_floats(time, "table: time")
         if times.ndim != 1 or times.size == 0 or not np.isfinite(times).all():
             raise MaterialError(f"Path.table: time must be a list of finite numbers; got {time!r}")
-        values = {name: np.asarray(column, float) for name, column in columns.items()}
+        values = {n: as_floats(column, f"table: '{n}'") for n, column in columns.items()}
         for name, column in values.items():
             if column.ndim not in (1, 2) or column.shape[-1] != times.size:
                 raise MaterialError(
@@ -190,10 +190,18 @@ class Path:
         return list(found)
 
 
+def as_floats(value: Any, what: str) -> np.ndarray[Any, Any]:
+    """A number, or an array of numbers; what is neither is a MaterialError."""
+    try:
+        return np.asarray(value, float)
+    except (TypeError, ValueError) as error:
+        raise MaterialError(f"Path: {what}: expected a number or numbers; got {value!r}") from error
+
+
 def _duration(time: Any, what: str = "time is the duration of a segment") -> Any:
     if time is None:
         return None
-    value = np.asarray(time, float)
+    value = as_floats(time, what)
     if value.ndim > 1 or not (np.isfinite(value) & (value > 0)).all():
         raise MaterialError(f"Path: {what}, a number > 0 (or one per specimen); got {time!r}")
     return value

@@ -428,6 +428,9 @@ def stretched():
         ),
         (lambda: drive(j2(), tension(), initial_state={"p": 1.0}), "initial_state: no 'p'"),
         (lambda: drive(j2(), tension(np.nan)), "segment 1: 'strain_xx' must be a finite number"),
+        (lambda: drive(j2(), tension("a")), "'strain_xx': expected a number or numbers; got 'a'"),
+        (lambda: tension(time="a"), "expected a number or numbers; got 'a'"),
+        (lambda: Path().table([0, 1], {"strain_xx": [0, "a"]}), "table: 'strain_xx': expected"),
         (lambda: drive(j2(), Path()), "the path has no segments"),
         (lambda: drive(j2(), tension(), on_failure="stop"), "on_failure must be 'raise' or"),
         (
