@@ -123,7 +123,7 @@ class SlipHardening(Parameters):
     r_0: jax.Array | float = parameter(at_least=0.0)
     Q: jax.Array | float = parameter(default=0.0)
     b: jax.Array | float = parameter(at_least=0.0, default=0.0)
-    interaction: Callable[[], jax.Array] | jax.Array = FccInteraction()
+    interaction: Callable[[], jax.Array] | jax.Array = eqx.field(default_factory=FccInteraction)
 
     def __call__(self, cumulated_slip: jax.Array) -> jax.Array:
         """Slip resistances; p (12,) -> (12,)."""

@@ -192,7 +192,10 @@ PATHS = {
     "two": ("[[path]]\nramp = {}\nhold = []", "segment 1: expected one of .*; got ramp and hold"),
     "key": ("[[path]]\nramp = { strain_xx = 1 }\nstep = 3", "ramp: no 'step' .did you mean steps"),
     "steps": ("[[path]]\nramp = { strain_xx = 1 }\nsteps = 0", "segment 1: Path: steps must be"),
-    "type": ('[[path]]\nramp = { strain_xx = 1 }\ntime = "s"', "segment 1: ramp = "),
+    "type": (
+        '[[path]]\nramp = { strain_xx = 1 }\ntime = "s"',
+        "segment 1: Path: time .*expected a number",
+    ),
     "hold": ('[[path]]\nhold = "strain_xx"', "segment 1: hold: expected a list of components"),
     "values": ("[[path]]\nramp = 1.0", "segment 1: ramp: expected values by component; got 1.0"),
     "name": (PULL.replace("strain_xx", "strain_xX"), "no 'strain_xX' .did you mean"),
