@@ -13,6 +13,7 @@ from dolfinx_admat import _jax_cache, _runtime
 from dolfinx_admat.compilation import BuildError
 from dolfinx_admat.errors import MaterialError
 from dolfinx_admat.implicit import LocalNewton, Strategy
+from dolfinx_admat.materials._declare import at_rest
 from dolfinx_admat.materials._mistakes import explained
 
 from ._point import PointFunctions
@@ -228,15 +229,8 @@ def _samples(arguments: tuple) -> list[Any]:
     for name in sorted(inputs):
         middle = np.asarray(inputs[name], float)
         if "deformation_gradient" in name or middle.shape == (3, 3):
-            middle = _undeformed(middle.shape)
+            middle = at_rest("deformation_gradient", middle.shape)
         samples.append(around(middle, 1.0))
     samples += [around(leaf, 1e-2) for leaf in jax.tree.leaves(state)]
     samples.append(10.0 ** rng.uniform(-3.0, 1.0, count))
     return samples + [around(leaf, 1.0) for leaf in jax.tree.leaves(rest)]
-
-
-def _undeformed(shape: tuple[int, ...]) -> Any:
-    """The deformation gradient of a body at rest, all of it or what a reduction takes of it."""
-    if shape == (5,):  # rr, rz, zr, zz, tt
-        return np.array([1.0, 0.0, 0.0, 1.0, 1.0])
-    return np.eye(shape[0]) if len(shape) == 2 else np.ones(shape)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from dolfinx_admat.materials import SCALAR, TENSOR, Material, Reduction
+from dolfinx_admat.materials._declare import at_rest
 
 #: What a component's target is: the input itself, the output that does work with it, or (for a
 #: deformation gradient) the Cauchy or Kirchhoff stress. Numbers, as they are run-time values.
@@ -115,15 +116,3 @@ class Controlled(Reduction):
             last = y[f"{name} (controlled)"]
             y[f"{name} (controlled)"] = jnp.where(imposed, inputs[f"{name}_target"], last)
         return super()._prepare(inputs, self._join(law_state, y), inputs["time_increment"])
-
-
-def at_rest(name: str, shape: tuple[int, ...]) -> Any:
-    """Value of an input at rest: the identity for a deformation gradient, zero otherwise."""
-    if name == "deformation_gradient":
-        return {
-            (): 1.0,
-            (3, 3): jnp.eye(3),
-            (2, 2): jnp.eye(2),
-            (5,): jnp.array([1.0, 0.0, 0.0, 1.0, 1.0]),
-        }.get(tuple(shape), jnp.zeros(shape))
-    return jnp.zeros(shape)

@@ -7,9 +7,10 @@ import numpy.typing as npt
 
 from dolfinx_admat.errors import MaterialError
 from dolfinx_admat.materials import TENSOR, Material
+from dolfinx_admat.materials._declare import at_rest
 
 from ._components import axes_of, components_of, unknown
-from ._control import CAUCHY, CONJUGATE, IMPOSED, KIRCHHOFF, at_rest, control_pairs
+from ._control import CAUCHY, CONJUGATE, IMPOSED, KIRCHHOFF, control_pairs
 from .path import Path, Segment, as_floats
 
 Floats = npt.NDArray[np.float64]
@@ -95,7 +96,7 @@ class Plan:
         self.targets: dict[str, Floats] = {}
         self.controls: dict[str, Floats] = {}
         for variable, shape in law.inputs.items():
-            rest = np.ravel(np.asarray(at_rest(variable, shape), float))
+            rest = np.ravel(at_rest(variable, shape))
             self.targets[variable] = np.tile(rest, (specimens, 1))
             self.controls[variable] = np.zeros(rest.size)
             if variable in self.pairs:

@@ -12,7 +12,7 @@ from dolfinx_admat.errors import MaterialError
 from dolfinx_admat.implicit import LocalStatus
 from dolfinx_admat.kernels import BatchKernel, StatusBuffers
 from dolfinx_admat.materials import Material
-from dolfinx_admat.materials._declare import as_numbers, named_leaves
+from dolfinx_admat.materials._declare import as_numbers, at_rest, named_leaves
 
 #: Points per call of the xla backend: a batch of an audit is several.
 CHUNK = 64
@@ -158,17 +158,7 @@ def rest_inputs(law: Material, rest: Mapping[str, Any] | None = None) -> Inputs:
 
     A temperature rests at the law's ``reference_temperature``.
     """
-    values: Inputs = {}
-    for name, shape in law.inputs.items():
-        size = tuple(shape)
-        value = np.zeros(size)
-        if name == "deformation_gradient":
-            value = np.ones(()) if size == () else value
-            if size in ((3, 3), (2, 2)):
-                value = np.eye(size[0])
-            if size == (5,):  # rr, rz, zr, zz, tt
-                value = np.array([1.0, 0.0, 0.0, 1.0, 1.0])
-        values[name] = value
+    values: Inputs = {name: at_rest(name, shape) for name, shape in law.inputs.items()}
     if "temperature" in values and values["temperature"].shape == ():
         values["temperature"] = np.asarray(_reference_temperature(law))
     for name, given in (rest or {}).items():
@@ -226,7 +216,7 @@ def explore(
     Raises:
         MaterialError: An unknown name, or a size that is not positive.
     """
-    law, at_rest = bench.law, rest_inputs(bench.law, rest)
+    law, resting = bench.law, rest_inputs(bench.law, rest)
     law.check_step(1.0 if dt is None else dt)
     first = deformation(law)
     given: dict[str, float] = {}
@@ -243,13 +233,13 @@ def explore(
     step = 1.0 if dt is None else dt
     found = {name: given.get(name, 0.0) for name in law.inputs}
     if first is not None and first not in given:
-        found[first] = _onset(bench, at_rest, first, step, rng)
+        found[first] = _onset(bench, resting, first, step, rng)
     if dt is None and law.rate_dependent:
-        step = _duration(bench, Range(at_rest, found, 1.0), rng)
+        step = _duration(bench, Range(resting, found, 1.0), rng)
     for name in law.inputs:
         if found[name] == 0.0:
-            found[name] = _influence(bench, Range(at_rest, found, step), name, first, rng)
-    return Range(at_rest, found, float(step))
+            found[name] = _influence(bench, Range(resting, found, step), name, first, rng)
+    return Range(resting, found, float(step))
 
 
 def _repeated(value: Floats, points: int) -> Floats:

@@ -13,12 +13,12 @@ from dolfinx_admat.errors import ConvergenceError, MaterialError
 from dolfinx_admat.implicit import LocalStatus
 from dolfinx_admat.kernels import BatchKernel
 from dolfinx_admat.materials import Material
-from dolfinx_admat.materials._declare import as_numbers, named_leaves, require_float64
+from dolfinx_admat.materials._declare import as_numbers, at_rest, named_leaves, require_float64
 from dolfinx_admat.materials.parameters import check_parameters, replace_parameters
 
 from ._batch import Batch, pick, put
 from ._components import components_of, unknown
-from ._control import CAUCHY, CONJUGATE, IMPOSED, Controlled, at_rest
+from ._control import CAUCHY, CONJUGATE, IMPOSED, Controlled
 from ._plan import Handle, Plan, count_specimens, path_sizes
 from .path import Path
 from .result import DriveResult

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dolfinx_admat.errors import MaterialError
 
@@ -36,6 +37,21 @@ TENSOR = Shape((3, 3), "tensor")
 VECTOR = Shape((3,), "vector")
 #: Scalar, e.g. a temperature.
 SCALAR = Shape((), "scalar")
+
+
+def at_rest(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Value of an input of a body at rest: no deformation, all else zero.
+
+    Args:
+        name: The input.
+        shape: Its declared shape; of a deformation gradient perhaps what a reduction takes of it.
+    """
+    size = tuple(shape)
+    if name != "deformation_gradient" or size not in ((), (3, 3), (2, 2), (5,)):
+        return np.zeros(size)
+    if size == (5,):  # rr, rz, zr, zz, tt
+        return np.array([1.0, 0.0, 0.0, 1.0, 1.0])
+    return np.eye(size[0]) if size else np.ones(())
 
 
 def leaf_name(path: tuple) -> str:

@@ -54,6 +54,17 @@ def check_columns(result, table, rows, columns):
         assert gap <= tolerance, f"{ours}: {gap:.2e} > {tolerance:g}"
 
 
+def assert_stresses(result, table, tolerance):
+    """All components, to the tolerance of the case."""
+    for a in AXES:
+        np.testing.assert_allclose(
+            result[f"stress_{a}"],
+            table[f"s{a}"],
+            rtol=tolerance["stress_rel"],
+            atol=tolerance["stress_abs"],
+        )
+
+
 def test_mp_s01_tension_and_unloading(cases, verified):
     """Uniaxial stress; all strains, stresses and p."""
     case, table = read(cases, "MP-S01_j2_linear_isotropic")
@@ -115,13 +126,7 @@ def test_mp_s03_perzyna_multiaxial(cases, verified):
         viscosity=NortonFlow(K, n),
     )
     result = drive(law, all_strains(table))
-    for a in AXES:
-        np.testing.assert_allclose(
-            result[f"stress_{a}"],
-            table[f"s{a}"],
-            rtol=tolerance["stress_rel"],
-            atol=tolerance["stress_abs"],
-        )
+    assert_stresses(result, table, tolerance)
     verified(
         law="Elastoviscoplastic: VonMises, LinearHardening, NortonFlow",
         hypotheses=SMALL,
@@ -147,13 +152,7 @@ def test_mp_s04_chaboche_with_static_recovery(cases, verified):
         viscosity=NortonFlow(m["K"], m["n"]),
     )
     result = drive(law, all_strains(table))
-    for a in AXES:
-        np.testing.assert_allclose(
-            result[f"stress_{a}"],
-            table[f"s{a}"],
-            rtol=tolerance["stress_rel"],
-            atol=tolerance["stress_abs"],
-        )
+    assert_stresses(result, table, tolerance)
     # It is recovery that is tested: without it, the stress is another one.
     none = {f"kinematic.{i}.recovery.A": 0.0 for i in (0, 1)}
     without = drive(law, all_strains(table), parameters=none)
