@@ -16,7 +16,14 @@ from .kernels import LIMIT, worst_error
 from .timing import interleaved
 
 POINTS = 10_000
-LAWS = {"j2_scalar": cases.J2_SCALAR, "j2_general": cases.J2_GENERAL}
+#: Anisotropic, 13 unknowns; its yield surface is close to von Mises', so that its points flow too.
+HILL = admat.Elastoviscoplastic(
+    admat.IsotropicElasticity(cases.E, cases.NU),
+    admat.Hill48.from_r_values(1.05, 0.95, 1.1),
+    cases.VOCE,
+    admat.ArmstrongFrederick(50e3, 200.0),
+)
+LAWS = {"j2_scalar": cases.J2_SCALAR, "j2_general": cases.J2_GENERAL, "hill_af": HILL}
 
 
 def _with(points, wrapper):
@@ -24,7 +31,7 @@ def _with(points, wrapper):
     state = dict(points.state)
     for name, value in wrapper.initial_state().items():
         if name not in state:
-            state[name] = np.full(points.size, float(value))
+            state[name] = np.array(np.broadcast_to(value, (points.size, *np.shape(value))))
     return points._replace(state=state)
 
 
@@ -80,7 +87,7 @@ def measure(say, only=None):
         if only and name not in only:
             continue
         say(f"\n{name}")
-        batches = {"3d": (law, cases.draw_j2(POINTS, True))}
+        batches = {"3d": (law, _with(cases.draw_j2(POINTS, True), law))}
         for kind, (make, draw) in WRAPPERS.items():
             wrapped = make(law)
             batches[kind] = (wrapped, _with(draw(POINTS), wrapped))

@@ -10,8 +10,10 @@ import numpy as np
 from dolfinx_admat.errors import MaterialError
 from dolfinx_admat.materials import Hyperelastic, Material
 
+from ._balance import NAME as BALANCE
+from ._balance import energy_balance
 from ._report import Finding, Outcome
-from ._samples import CONJUGATE, Answer, Bench, Floats, Inputs, Range, directions
+from ._samples import CONJUGATE, Answer, Bench, Floats, Inputs, Range, directions, picked
 
 # Stress and slopes of the energy at the same state are the same formula written twice.
 CONSISTENT = 1e-8
@@ -37,17 +39,23 @@ def cycles(
 
 
 def energy_findings(
-    bench: Bench, path: list, answers: list[Answer], states: list[Inputs]
+    bench: Bench,
+    at: Range,
+    path: list,
+    answers: list[Answer],
+    states: list[Inputs],
+    rng: np.random.Generator,
 ) -> list[Finding]:
-    """stress = d(psi)/d(strain), and dissipation >= 0, along a path."""
+    """stress = d(psi)/d(strain), and dissipation >= 0, along a path; the balance of energy."""
     law = bench.law
-    names = "stress from energy", "dissipation"
+    names = "stress from energy", "dissipation", BALANCE
     if not law.has_free_energy:
         reason = "the law declares no free energy"
         return [Finding(name, Outcome.NOT_CHECKABLE, reason) for name in names]
 
     if isinstance(law, Hyperelastic):
-        reasons = "the stress is its slope by construction", "no state, so nothing is dissipated"
+        made = "the stress is its slope by construction"
+        reasons = made, "no state, so nothing is dissipated", made
         pairs = zip(names, reasons, strict=True)
         return [Finding(name, Outcome.PASSED, reason) for name, reason in pairs]
 
@@ -81,9 +89,21 @@ def energy_findings(
         step, row = divmod(int(k), n // len(path))
         return bench.point(path[step][0], states[step], path[step][1], row)
 
+    def energies(inputs: Inputs, old: Inputs, new: Inputs, dt: Floats) -> tuple[Floats, Floats]:
+        # In pieces of n points, for which the function is compiled already.
+        found = []
+        for start in range(0, len(dt), n):
+            rows = np.minimum(np.arange(start, start + n), len(dt) - 1)
+            trees = bench.state_tree(picked(old, rows)), bench.state_tree(picked(new, rows))
+            (psi, _), lost = evaluate(picked(inputs, rows), *trees, dt[rows])
+            found.append((np.asarray(psi), np.asarray(lost)))
+        psi, lost = (np.concatenate(parts)[: len(dt)] for parts in zip(*found, strict=True))
+        return psi, lost
+
     return [
         _consistency(law, names[0], by_input, outputs, good, point),
         _dissipation(names[1], dissipation, size, np.asarray(psi), good, point, bool(power)),
+        energy_balance(bench, at, n // len(path), rng, energies),
     ]
 
 

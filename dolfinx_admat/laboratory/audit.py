@@ -76,7 +76,7 @@ def audit(
         objectivity(bench, at, points, rng),
         isotropy(bench, at, points, rng),
         symmetry(bench, inputs, state, at.dt, whole),
-        *energy_findings(bench, path, answers, states),
+        *energy_findings(bench, at, path, answers, states, rng),
         convexity(law, rng),
         ellipticity(bench, path, answers, states, rng),
         _step_sizes(bench, at, path, inputs, state, whole),

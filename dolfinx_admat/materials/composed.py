@@ -11,6 +11,7 @@ from dolfinx_admat.errors import MaterialError
 from dolfinx_admat.implicit import LocalNewton
 
 from .base import ImplicitSmallStrain
+from .elasticity import has_energy
 from .parts import check_part, flag, method
 
 # Halvings of the overstress for its start value, where the inverse of the rate is not known.
@@ -25,8 +26,9 @@ class Trial(NamedTuple):
         state: State at t_n.
         dt: Step; ().
         elastic_strain: Without further flow; Mandel (6,).
+        end: The same at t_{n+1}; Mandel (6,).
         relative: Stress minus back stress, without further flow; Mandel (6,).
-        overstress: Yield function minus yield stress there; ().
+        overstress: Yield function minus yield stress, where the law asks for them; ().
         stiffness: A shear stiffness (2 mu), for scales of equations; ().
     """
 
@@ -34,6 +36,7 @@ class Trial(NamedTuple):
     state: dict[str, jax.Array]
     dt: jax.Array
     elastic_strain: jax.Array
+    end: jax.Array
     relative: jax.Array
     overstress: jax.Array
     stiffness: jax.Array
@@ -53,8 +56,10 @@ class Elastoviscoplastic(ImplicitSmallStrain):
     the step is, as neither dp nor f has to be computed from the other one while iterating; and it
     is negative where the law is elastic.
 
-    With theta < 1 (generalised mid-point rule), all that these equations hold is taken at
-    t_n + theta dt, with variables interpolated linearly; so f <= 0 holds there, not at the end.
+    With theta < 1 (generalised mid-point rule), flow direction, back strains and the rate of a
+    viscous flow are those at t_n + theta dt, with variables interpolated linearly. The yield
+    condition f <= 0 of a law without viscosity holds at t_{n+1} all the same, which makes the
+    tangent unsymmetric; imposed at t_n + theta dt, f would alternate in sign from step to step.
 
     A part is a module or a plain function; ``parts`` has the table of what each must have. What
     the law says of itself follows from its parts: the tangent is symmetric where the flow is
@@ -132,9 +137,12 @@ class Elastoviscoplastic(ImplicitSmallStrain):
         """Whether the flow is associated, and all parts have potentials."""
         return (
             self.flow is None
-            and hasattr(self.elasticity, "energy")
+            and has_energy(self.elasticity)
             and all(flag(part, "symmetric_tangent") for part in self.kinematic)
-            and (self.theta == 1.0 or flag(self.elasticity, "linear"))
+            and (
+                self.theta == 1.0
+                or (self.viscosity is not None and flag(self.elasticity, "linear"))
+            )
         )
 
     @property
@@ -155,7 +163,7 @@ class Elastoviscoplastic(ImplicitSmallStrain):
         return (
             self.flow is None
             and self.theta == 1.0
-            and hasattr(self.elasticity, "energy")
+            and has_energy(self.elasticity)
             and flag(self.yield_function, "convex")
             and all(hasattr(part, "stored_energy") for part in self.kinematic)
         )
@@ -203,18 +211,24 @@ class Elastoviscoplastic(ImplicitSmallStrain):
 
     def prepare(self, strain: jax.Array, state: dict[str, jax.Array], dt: jax.Array) -> Trial:
         """Elastic predictor."""
-        elastic_strain = strain - state["plastic_strain"]
+        end = elastic_strain = strain - state["plastic_strain"]
         if self.theta != 1.0:
             begin = state["elastic_strain"]
-            elastic_strain = begin + self.theta * (elastic_strain - begin)
+            elastic_strain = begin + self.theta * (end - begin)
         relative = self._relative(elastic_strain, state)
         limit = self._yield_stress(state["equivalent_plastic_strain"])
         shear = jnp.asarray(np.array([1.0, -1.0, 0.0, 0.0, 0.0, 0.0]) / np.sqrt(2.0))
         stress = method(self.elasticity, "stress")
         _, change = jax.jvp(stress, (elastic_strain,), (shear,))
         stiffness = jax.lax.stop_gradient(jnp.sum(shear * change))
-        overstress = self.yield_function(relative) - limit
-        return Trial(strain, state, dt, elastic_strain, relative, overstress, stiffness)
+        judged = relative if self._judged == self.theta else self._relative(end, state)
+        overstress = self.yield_function(judged) - limit
+        return Trial(strain, state, dt, elastic_strain, end, relative, overstress, stiffness)
+
+    @property
+    def _judged(self) -> float:
+        """Where in the step the yield condition holds, or the overstress is taken."""
+        return 1.0 if self.viscosity is None else self.theta
 
     def _no_flow(self, trial: Trial) -> jax.Array:
         # A point that flowed in the last step starts the next one with f = 0 up to round-off; it
@@ -243,7 +257,7 @@ class Elastoviscoplastic(ImplicitSmallStrain):
         half = 0.5 * jnp.where(self._no_flow(trial), 0.0, trial.overstress)
         stress = method(self.elasticity, "stress")
         _, change = jax.jvp(stress, (trial.elastic_strain,), (direction,))
-        steepness = self.theta * jnp.sum(direction * change)
+        steepness = self._judged * jnp.sum(direction * change)
         dp = half / jnp.where(steepness > 0.0, steepness, 1.0)
         x = {}
         if self.viscosity is not None:
@@ -302,10 +316,12 @@ class Elastoviscoplastic(ImplicitSmallStrain):
         theta, state = self.theta, trial.state
         flow, dp = x["flow"], x["dp"]
         at = {name: state[name] + theta * x[name] for name in self._back_strains}
-        relative = self._relative(trial.elastic_strain - theta * flow, at)
-        f = self.yield_function(relative)
-        f = f - self._yield_stress(state["equivalent_plastic_strain"] + theta * dp)
-        f = f / trial.stiffness
+        relative = judged = self._relative(trial.elastic_strain - theta * flow, at)
+        if self._judged != theta:
+            end = {name: state[name] + x[name] for name in self._back_strains}
+            judged = self._relative(trial.end - flow, end)
+        p = state["equivalent_plastic_strain"] + self._judged * dp
+        f = (self.yield_function(judged) - self._yield_stress(p)) / trial.stiffness
         if self.viscosity is not None:
             r = {"overstress": f - x["overstress"], "dp": dp - self._viscous(x, trial)}
         elif self._recovers:  # there is no elastic test: f <= 0, dp >= 0, f dp = 0 as an equation

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dolfinx_admat.errors import MaterialError
 from dolfinx_admat.implicit import LocalNewton
 from dolfinx_admat.tensors import IDENTITY, norm
 from dolfinx_admat.tensors.mandel import PAIRS, ROOT2
@@ -216,7 +217,7 @@ class CubicElasticity(Elasticity):
     """
 
     C11: jax.Array | float = parameter(above=0.0)
-    C12: jax.Array | float
+    C12: jax.Array | float = parameter()
     C44: jax.Array | float = parameter(above=0.0)
 
     def conditions(self) -> dict[str, Any]:
@@ -279,6 +280,14 @@ class FccCrystal(ImplicitSmallStrain):
         stress = getattr(self.elasticity, "stress", None)
         check_part("FccCrystal", "elasticity.stress", stress, ((6,),), (6,))
         check_part("FccCrystal", "flow.rate", getattr(self.flow, "rate", None), ((), ()), ())
+        known = not any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves(self.hardening))
+        if isinstance(self.flow, PowerLawSlip) and known:
+            least = float(jnp.min(self.hardening(jnp.zeros(12))))
+            if not least > 0.0:
+                raise MaterialError(
+                    "FccCrystal: PowerLawSlip divides by the slip resistance, which must be "
+                    f"positive; at rest it is {least:g}: give r_0 > 0, or take OverstressSlip"
+                )
 
     @property
     def linear_when_elastic(self) -> bool:  # type: ignore[override]

@@ -8,6 +8,9 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from dolfinx_admat.errors import MaterialError
 
 from .base import ExplicitSmallStrain
 from .parameters import Parameters, parameter
@@ -19,19 +22,44 @@ class Elasticity(Parameters):
 
     Attributes:
         isotropic: The part has no directions of its own.
-        linear: The stress is linear in the strain.
+        linear: The stress is linear in the strain, with a symmetric stiffness. A part that is not
+            sets this to False and writes its ``energy``.
+
+    Raises:
+        MaterialError: A user's part is not linear and does not say so.
     """
 
     isotropic: ClassVar[bool] = False
     linear: ClassVar[bool] = True
+
+    def __check_init__(self) -> None:
+        if not self.linear or type(self).__module__.startswith(__package__):
+            return
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(self)):
+            return
+        a, b = 1e-3 * np.random.default_rng(0).normal(size=(2, 6))
+        of = [np.asarray(self.stress(jnp.asarray(strain))) for strain in (a, b, a - 3.0 * b)]
+        size = 1e-10 * max(np.abs(stress).max() for stress in of)
+        linear = np.abs(of[2] - of[0] + 3.0 * of[1]).max() <= size
+        if not (linear and abs(a @ of[1] - b @ of[0]) <= 1e-2 * size):
+            raise MaterialError(
+                f"{type(self).__name__}: the stress is not linear in the strain with a symmetric "
+                "stiffness; set `linear = False`, and write `energy` if there is one"
+            )
 
     def stress(self, elastic_strain: jax.Array) -> jax.Array:
         """Stress of an elastic strain; Mandel (6,) -> (6,)."""
         raise NotImplementedError
 
     def energy(self, elastic_strain: jax.Array) -> jax.Array:
-        """Stored energy per volume; Mandel (6,) -> (). A part that is not linear writes it."""
+        """Stored energy per volume; Mandel (6,) -> ()."""
         return 0.5 * jnp.sum(elastic_strain * self.stress(elastic_strain))
+
+
+def has_energy(part: Any) -> bool:
+    """Whether an elastic part has an energy: its own, or that of a linear one."""
+    energy = getattr(type(part), "energy", None)
+    return energy is not None and (energy is not Elasticity.energy or flag(part, "linear"))
 
 
 class IsotropicElasticity(Elasticity):
@@ -99,9 +127,9 @@ class OrthotropicElasticity(Elasticity):
     E1: jax.Array | float = parameter(above=0.0)
     E2: jax.Array | float = parameter(above=0.0)
     E3: jax.Array | float = parameter(above=0.0)
-    nu12: jax.Array | float
-    nu13: jax.Array | float
-    nu23: jax.Array | float
+    nu12: jax.Array | float = parameter()
+    nu13: jax.Array | float = parameter()
+    nu23: jax.Array | float = parameter()
     G12: jax.Array | float = parameter(above=0.0)
     G13: jax.Array | float = parameter(above=0.0)
     G23: jax.Array | float = parameter(above=0.0)
@@ -160,7 +188,7 @@ class TransverselyIsotropicElasticity(Elasticity):
 
     E1: jax.Array | float = parameter(above=0.0)
     E2: jax.Array | float = parameter(above=0.0)
-    nu12: jax.Array | float
+    nu12: jax.Array | float = parameter()
     nu23: jax.Array | float = parameter(above=-1.0, below=1.0)
     G12: jax.Array | float = parameter(above=0.0)
 
@@ -208,12 +236,12 @@ class Elastic(ExplicitSmallStrain):
     @property
     def symmetric_tangent(self) -> bool:  # type: ignore[override]
         """Whether the part has an energy."""
-        return hasattr(self.elasticity, "energy")
+        return has_energy(self.elasticity)
 
     @property
     def has_free_energy(self) -> bool:
         """Whether the part has an energy."""
-        return hasattr(self.elasticity, "energy")
+        return has_energy(self.elasticity)
 
     @property
     def isotropic(self) -> bool:  # type: ignore[override]

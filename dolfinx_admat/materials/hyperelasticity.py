@@ -138,8 +138,8 @@ class MooneyRivlin(_WithBulkModulus):
     Rivlin, Large elastic deformations of isotropic materials IV, Phil. Trans. R. Soc. A 241 (1948).
     """
 
-    C10: jax.Array | float
-    C01: jax.Array | float
+    C10: jax.Array | float = parameter()
+    C01: jax.Array | float = parameter()
     isotropic: ClassVar[bool] = True
 
     def conditions(self) -> dict[str, Any]:

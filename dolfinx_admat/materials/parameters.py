@@ -35,11 +35,13 @@ class Range:
     def contains(self, values: Any) -> np.ndarray:
         """Where values are finite and in the range."""
         v = np.asarray(values)
-        if self.accept is not None:
-            return np.asarray(self.accept(v))
+        return np.asarray(self.accept(v) if self.accept is not None else self.within(v))
+
+    def within(self, v: Any) -> Any:
+        """Where values are within the limits; also under JAX's transformations."""
         above = v >= self.lower if self.closed_below else v > self.lower
         below = v <= self.upper if self.closed_above else v < self.upper
-        return np.isfinite(v) & above & below
+        return above & below & (abs(v) < math.inf)
 
     def __str__(self) -> str:
         """The range as an inequality, e.g. ``-1 < value < 0.5``."""

@@ -51,9 +51,9 @@ class BungeAngles(Parameters):
     Source: as ``bunge_rotation``.
     """
 
-    phi_1: jax.Array | float
-    Phi: jax.Array | float
-    phi_2: jax.Array | float
+    phi_1: jax.Array | float = parameter()
+    Phi: jax.Array | float = parameter()
+    phi_2: jax.Array | float = parameter()
 
     def __call__(self) -> jax.Array:
         """The rotation; (3, 3)."""

@@ -11,7 +11,13 @@ from dolfinx_admat.errors import MaterialError
 from dolfinx_admat.tensors import IDENTITY
 
 from ._declare import SCALAR, named_leaves
-from .parameters import Parameters, check_parameters, replace_parameters
+from .parameters import (
+    Parameters,
+    check_parameters,
+    parameter,
+    parameter_ranges,
+    replace_parameters,
+)
 from .wrapper import Transform
 
 TEMPERATURE = "temperature"
@@ -28,8 +34,8 @@ class Table(Parameters):
         MaterialError: The abscissae do not increase, or are not as many as the values.
     """
 
-    x: jax.Array
-    y: jax.Array
+    x: jax.Array = parameter()
+    y: jax.Array = parameter()
 
     def __check_init__(self) -> None:
         shapes = np.shape(self.x), np.shape(self.y)
@@ -54,8 +60,8 @@ class Polynomial(Parameters):
         reference: x_0, e.g. a temperature.
     """
 
-    coefficients: jax.Array
-    reference: jax.Array | float = 0.0
+    coefficients: jax.Array = parameter()
+    reference: jax.Array | float = parameter(default=0.0)
 
     def __check_init__(self) -> None:
         if np.ndim(self.coefficients) != 1:
@@ -75,9 +81,9 @@ class Polynomial(Parameters):
 class TemperatureDependent(Transform):
     """A law, some parameters of which are functions of the additional input ``temperature``.
 
-    The parameters are those at t_{n+1}; what the law itself has for them is not used. Their
-    admissible ranges are checked where values are known beforehand, that is, for those of a
-    ``Table``; the values of other functions are not known before they are traced.
+    The parameters are those at t_{n+1}; what the law itself has for them is not used. The values
+    of a ``Table`` are checked against their admissible ranges when the law is made; a temperature
+    at which a function leaves its range makes the point inadmissible.
 
     ``symmetric_tangent`` is the law's, for a temperature that is given.
 
@@ -136,6 +142,14 @@ class TemperatureDependent(Transform):
             values[name] = value
         return replace_parameters(self.law, values)
 
+    def _inputs_admissible(self, inputs: dict[str, jax.Array]) -> jax.Array:
+        law, fine = self.law_at(inputs), super()._inputs_admissible(inputs)
+        values, ranges = named_leaves(law), parameter_ranges(law)
+        for name in self.parameters:
+            if name in ranges and ranges[name].accept is None:
+                fine = fine & jnp.all(ranges[name].within(values[name]))
+        return fine
+
     def to_law(self, inputs: dict[str, jax.Array]) -> dict[str, jax.Array]:
         """Without the temperature, unless the law reads it as well."""
         return {name: inputs[name] for name in self.law.inputs}
@@ -158,8 +172,8 @@ class ThermalExpansion(Transform):
     Source: B.A. Boley, J.H. Weiner, Theory of Thermal Stresses, 1960, section 1.12.
     """
 
-    alpha: jax.Array | float
-    reference_temperature: jax.Array | float
+    alpha: jax.Array | float = parameter()
+    reference_temperature: jax.Array | float = parameter()
 
     def __check_init__(self) -> None:
         self._mechanical_input("strain")

@@ -28,6 +28,10 @@ class ThermoMechanical(ThermalExpansion):
     conductivity may depend on the temperature: ``TemperatureDependent(ThermoMechanical(...),
     {"conductivity": Table(...), "law.E": ...})``.
 
+    The temperature gradient and the heat flux have three components also where the strain has
+    fewer: on a 2D mesh give ``ufl.as_vector([T.dx(0), T.dx(1), 0])``, for ``PlaneStrain(law)`` and
+    ``PlaneStress(law)`` alike.
+
     The tangent is not symmetric: the stress depends on the temperature, the heat flux not on the
     strain.
 

@@ -153,9 +153,9 @@ class Hill48(YieldFunction):
     Soc. Lond. A 193 (1948).
     """
 
-    F: jax.Array | float
-    G: jax.Array | float
-    H: jax.Array | float
+    F: jax.Array | float = parameter()
+    G: jax.Array | float = parameter()
+    H: jax.Array | float = parameter()
     L: jax.Array | float = parameter(above=0.0, default=1.5)
     M: jax.Array | float = parameter(above=0.0, default=1.5)
     N: jax.Array | float = parameter(above=0.0, default=1.5)

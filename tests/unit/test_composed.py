@@ -456,3 +456,47 @@ def test_parameters_out_of_range(make, message):
 def test_settings_of_the_solver_are_kept():
     law = Elastoviscoplastic(ELASTICITY, VonMises(), PERFECT, solver=LocalNewton(rtol=1e-8))
     assert law._solver.rtol == 1e-8
+
+
+# -- the mid-point rule without viscosity -------------------------------------------------------
+
+
+def bar(law, strains):
+    """Stresses of a bar after each of these strains."""
+    kernel, state, found = BatchKernel(admat.UniaxialStress(law)), None, []
+    for strain in strains:
+        step = batches.run(kernel, np.array([strain]), state, tangent=False)
+        assert not step.status.code.any()
+        state, found = step.state, [*found, float(step.outputs["stress"][0])]
+    return np.array(found)
+
+
+def test_mid_point_rule_stays_on_the_yield_surface():
+    """Imposed at mid-step, f <= 0 made the stress alternate: 264, 136, 264, ..."""
+    law = admat.Elastoviscoplastic(
+        ELASTICITY, admat.VonMises(), admat.LinearHardening(200.0, 0.0), theta=0.5
+    )
+    E = float(ELASTICITY.E)
+    found = bar(law, np.array([0.5, 1.32, 2.64, 3.96, 5.0, 4.5]) * 200.0 / E)
+    np.testing.assert_allclose(found, [100.0, 200.0, 200.0, 200.0, 200.0, 100.0], rtol=1e-9)
+
+
+def test_mid_point_rule_is_of_second_order():
+    """Armstrong-Frederick bar: stress = R + C/g (1 - exp(-g p)), strain = stress/E + p."""
+    C, g, R, E, end = 20e3, 100.0, 200.0, float(ELASTICITY.E), 0.01
+    low, high = 0.0, end
+    for _ in range(100):
+        p = 0.5 * (low + high)
+        stress = R + C / g * (1.0 - np.exp(-g * p))
+        low, high = (p, high) if stress / E + p < end else (low, p)
+    errors = []
+    for steps in (10, 20, 40):
+        law = admat.Elastoviscoplastic(
+            ELASTICITY, admat.VonMises(), admat.LinearHardening(R), admat.ArmstrongFrederick(C, g),
+            theta=0.5,
+        )  # fmt: skip
+        # The first step ends at yield, so that steps do not differ in how they meet it.
+        path = np.linspace(R / E, end, steps + 1)
+        errors.append(abs(bar(law, path)[-1] - stress))
+    rates = np.log2(np.array(errors[:-1]) / errors[1:])
+    assert (rates > 1.8).all() and errors[-1] < 1e-3 * stress, (errors, rates)

@@ -2,6 +2,7 @@
 
 import batches
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -143,3 +144,27 @@ def test_a_function_is_an_elastic_part():
     assert not (law.symmetric_tangent or law.has_free_energy)  # it does not say so
     with pytest.raises(admat.MaterialError, match=r"elasticity.stress returns \(3,\)"):
         admat.Elastic(lambda strain: strain[:3])
+
+
+def test_a_part_that_is_not_linear_must_say_so():
+    class Stiffening(admat.Elasticity):
+        E: float
+
+        def stress(self, elastic_strain):
+            return self.E * (1.0 + elastic_strain @ elastic_strain) * elastic_strain
+
+    class Turning(admat.Elasticity):
+        """Linear, and without an energy."""
+
+        def stress(self, elastic_strain):
+            return jnp.roll(elastic_strain, 1)
+
+    for make in (lambda: Stiffening(1.0), Turning):
+        with pytest.raises(admat.MaterialError, match=r"not linear.*set `linear = False`"):
+            make()
+
+    class Honest(Stiffening):
+        linear = False
+
+    law = admat.Elastic(Honest(1.0))
+    assert not (law.linear_when_elastic or law.has_free_energy or law.symmetric_tangent)

@@ -228,3 +228,12 @@ class TestThermoMechanical:
         energy = 0.5 * jnp.dot(elastic, admat.IsotropicElasticity(E, NU).stress(elastic))
         assert float(found.outputs["stored_energy"]) == pytest.approx(float(energy), rel=1e-12)
         assert jax.tree.leaves(found.state) == [0.0]
+
+
+def test_a_function_out_of_range_is_inadmissible():
+    law = admat.TemperatureDependent(
+        admat.LinearElastic(200e3, 0.3), {"nu": admat.Polynomial([0.3, 0.001])}
+    )
+    T = np.array([0.0, 100.0, 300.0, -2000.0])
+    found = batches.run(law, {"strain": np.full((4, 6), 1e-3), "temperature": T})
+    assert list(found.status.code) == [0, 0, 3, 3]

@@ -22,7 +22,7 @@ from ._write import Writer
 
 #: Lines of C above which compiling takes longer (5 s and more) than users want to wait, and
 #: operations above which the generator does not even try.
-LINES, BUDGET = 16_000, 80_000
+LINES, BUDGET = 24_000, 80_000
 #: What every kernel begins with.
 HEADERS = ("lanes.h", "rows.h", "dense.h")
 #: Lines below which the compiler takes more trouble.
