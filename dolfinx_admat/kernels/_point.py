@@ -12,7 +12,10 @@ from dolfinx_admat.implicit._newton import CENTRAL_STEP
 from dolfinx_admat.materials.parameters import replace_parameters
 
 #: What a kernel may be asked for.
-TASKS = ("update", "tangent", "pullback")
+TASKS = ("update", "tangent", "pullback", "pushforward")
+#: Places of arguments that are the same for all points: the law's arrays, the step, and tangents
+#: of the arrays.
+UNIFORM = (0, 4, 6)
 
 
 class PointFunctions:
@@ -72,6 +75,29 @@ class PointFunctions:
         arrays_bar, point_bar, inputs_bar, state_bar = pull(cotangents)
         bars = (inputs_bar, state_bar, point_bar, arrays_bar)
         return *bars, _finite(status, bars)
+
+    def pushforward(
+        self,
+        arrays: Any,
+        point: dict,
+        inputs: dict,
+        state: Any,
+        dt: Any,
+        directions: tuple[dict, dict, Any],
+        arrays_dot: Any,
+    ) -> tuple:
+        """(outputs, new state: the tangent of each; status).
+
+        ``directions`` are the tangents of point parameters, inputs and state.
+        """
+
+        def values(arrays: Any, point: dict, inputs: dict, state: Any) -> Any:
+            outputs, new_state, status, _ = self.update(arrays, point, inputs, state, dt)
+            return (outputs, new_state), status
+
+        given = (arrays, point, inputs, state)
+        _, pushed, status = jax.jvp(values, given, (arrays_dot, *directions), has_aux=True)
+        return *pushed, _finite(status, pushed)
 
 
 def _finite(status: LocalResult, derivatives: Any) -> LocalResult:

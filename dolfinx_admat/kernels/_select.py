@@ -16,7 +16,7 @@ from dolfinx_admat.implicit import LocalNewton, Strategy
 from dolfinx_admat.materials._declare import at_rest
 from dolfinx_admat.materials._mistakes import explained
 
-from ._point import PointFunctions
+from ._point import UNIFORM, PointFunctions
 from ._xla import XlaFunction
 from .native import NativeFunction, Unsupported
 
@@ -166,18 +166,21 @@ class Functions:
 
     def _translate(self, task: str) -> NativeFunction:
         arguments: tuple = self._example
+        arrays, point, inputs, state, _ = arguments
         if task == "pullback":
-            outputs, new, _, _ = jax.eval_shape(self._points.update, *self._example)
-            arguments = (*arguments, jax.tree.map(lambda s: jnp.zeros(s.shape), (outputs, new)))
+            outputs, new, _, _ = jax.eval_shape(self._points.update, *arguments)
+            arguments = (*arguments, _zeros((outputs, new)))
+        elif task == "pushforward":
+            arguments = (*arguments, _zeros((point, inputs, state)), _zeros(arrays))
         per_point = []
         for k, tree in enumerate(arguments):
-            per_point += [k not in (0, 4)] * len(jax.tree.leaves(tree))
+            per_point += [k not in UNIFORM] * len(jax.tree.leaves(tree))
         return NativeFunction(
             self._law,
             getattr(self._points, task),
             arguments,
             per_point,
-            _pullback_kinds if task == "pullback" else _update_kinds,
+            _KINDS.get(task, _update_kinds),
             lambda: _samples(arguments),
             patient=self._asked == "native",
         )
@@ -194,6 +197,18 @@ def _update_kinds(shapes: Any) -> list[str]:
 def _pullback_kinds(shapes: Any) -> list[str]:
     inputs, state, point, arrays, _ = (len(jax.tree.leaves(part)) for part in shapes)
     return ["point"] * (inputs + state + point) + ["sum"] * arrays + _STATUS
+
+
+def _pushforward_kinds(shapes: Any) -> list[str]:
+    outputs, state, _ = (len(jax.tree.leaves(part)) for part in shapes)
+    return ["point"] * (outputs + state) + _STATUS
+
+
+_KINDS = {"pullback": _pullback_kinds, "pushforward": _pushforward_kinds}
+
+
+def _zeros(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: jnp.zeros(jnp.shape(leaf)), tree)
 
 
 def _structure(static: Any, *others: Any) -> Hashable:

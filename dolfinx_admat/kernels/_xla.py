@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ._point import PointFunctions
+from ._point import UNIFORM, PointFunctions
 
 
 class XlaFunction:
@@ -27,16 +27,16 @@ class XlaFunction:
     def __init__(self, functions: PointFunctions, task: str) -> None:
         self.traces = 0
         one = getattr(functions, task)
-        axes = (None, 0, 0, 0, None, 0) if task == "pullback" else (None, 0, 0, 0, None)
 
         def batch(*arguments: Any) -> Any:
             self.traces += 1
+            axes = tuple(None if k in UNIFORM else 0 for k in range(len(arguments)))
             return jax.vmap(one, in_axes=axes)(*arguments)
 
         self.batched = jax.jit(batch)
 
     def chunks(
-        self, points: int, size: int, arrays: Any, batch: tuple, dt: Any
+        self, points: int, size: int, arrays: Any, batch: tuple, dt: Any, *uniform: Any
     ) -> Iterator[tuple[slice, Any]]:
         """Results piece by piece: (points of the piece, arrays of at least their number).
 
@@ -46,12 +46,13 @@ class XlaFunction:
             arrays: Values that are the same for all points.
             batch: (point parameters, inputs, state, then others): pytrees of (points, *shape).
             dt: Step.
+            uniform: What else is the same for all points.
         """
         for start in range(0, points, size):
             piece = slice(start, min(start + size, points))
             part = jax.tree.map(lambda array, piece=piece: _padded(array, piece, size), batch)
             point, inputs, state, *others = part
-            yield piece, self.batched(arrays, point, inputs, state, dt, *others)
+            yield piece, self.batched(arrays, point, inputs, state, dt, *others, *uniform)
 
 
 def _padded(array: Any, piece: slice, size: int) -> Any:

@@ -19,7 +19,8 @@ from dolfinx_admat.materials import Material
 from dolfinx_admat.materials._declare import as_numbers, named_leaves, require_float64
 from dolfinx_admat.materials.parameters import check_parameters
 
-from ._buffers import Floats, StatusBuffers, check_arrays, check_status
+from ._buffers import Floats, StatusBuffers, check_arrays
+from ._derivatives import Derivatives
 from ._select import Functions
 from .native import NativeFunction
 
@@ -36,8 +37,11 @@ def _checked_values(material: Material) -> Material:
     return material
 
 
-class BatchKernel:
+class BatchKernel(Derivatives):
     """Outputs, new state, status and (on request) tangent of many points of one law.
+
+    ``pullback`` and ``pushforward`` are its derivatives in given directions, also with respect to
+    the old state and the parameters.
 
     Args:
         material: The law. A law of the same structure may be assigned to ``material`` later,
@@ -114,7 +118,7 @@ class BatchKernel:
         """Compile (or load) now what would be compiled at first use.
 
         Args:
-            task: "update" (stress only), "tangent" (with tangent) or "pullback".
+            task: "update" (stress only), "tangent" (with tangent), "pullback" or "pushforward".
 
         Returns:
             The backend.
@@ -198,16 +202,9 @@ class BatchKernel:
             MaterialError: Wrong names, shapes or dtypes; a mistake in the law.
         """
         parameters = {} if parameters is None else parameters
-        require_float64()
-        points = next((len(array) for array in inputs.values()), 0)
+        points, reports = self._check_point(inputs, state, parameters, status)
         check = partial(check_arrays, self._law)
-        for what, given, shapes in (
-            ("inputs", inputs, self._inputs),
-            ("state", state, self.state_shapes),
-            ("parameters", parameters, self._parameter_shapes),
-            ("new_state", new_state, self.state_shapes),
-        ):
-            check(what, given, shapes, points, all_of_them=True)
+        check("new_state", new_state, self.state_shapes, points, all_of_them=True)
         blocks = {
             (o, i): (*left, *right)
             for o, left in self._outputs.items()
@@ -215,7 +212,6 @@ class BatchKernel:
         }
         width = points if rows is None else None  # with `rows`, as many as the caller likes
         check("outputs", outputs, self._outputs, width, all_of_them=False)
-        reports = check_status(self._law, status, points)
         check("tangent", tangent or {}, blocks, width, all_of_them=False)
         function = self._functions["update" if tangent is None else "tangent"]
         if isinstance(function, NativeFunction):
@@ -226,19 +222,14 @@ class BatchKernel:
                 for o in sorted(self._outputs)
                 for i in sorted(self._inputs)
             ]
-            read = [parameters[name] for name in self._names]
-            read += [inputs[name] for name in sorted(self._inputs)]
-            read += [state[name] for name in self.state_shapes]
             if tangent is None:
                 wanted = wanted[:4]
-            self._run_native(function, points, dt, read, [*results, *wanted], rows, reports)
+            results += wanted
+            read = self._read(parameters, inputs, state)
+            self._run_native(function, points, self._uniform(dt), read, results, rows, reports)
             return
         names = list(self.state_shapes)
-        batch = (
-            {name: parameters[name] for name in self._names},
-            {name: inputs[name] for name in self._inputs},
-            self._tree(state),
-        )
+        batch = self._batch(parameters, inputs, state)
         chunks = function.chunks(points, self.chunk_size, self._arrays, batch, np.float64(dt))
         for piece, (out, new, result, derivatives) in chunks:
             size = piece.stop - piece.start
@@ -251,133 +242,3 @@ class BatchKernel:
                 new_state[name][piece] = np.asarray(leaf)[:size]
             for target, values in zip(reports, result, strict=True):
                 target[piece] = np.asarray(values)[:size]
-
-    def pullback(
-        self,
-        inputs: dict[str, Floats],
-        state: dict[str, Floats],
-        dt: float,
-        *,
-        output_cotangents: dict[str, Floats],
-        state_cotangents: dict[str, Floats],
-        status: StatusBuffers,
-        input_bars: dict[str, Floats] | None = None,
-        state_bars: dict[str, Floats] | None = None,
-        parameter_bars: dict[str, Floats] | None = None,
-        parameters: dict[str, Floats] | None = None,
-    ) -> None:
-        """Pull cotangents of outputs and new state back to inputs, old state and parameters.
-
-        With L a number that depends on the batch through ``output_cotangents`` = dL/d(outputs)
-        and ``state_cotangents`` = dL/d(new state), the buffers get dL/d(inputs) and so on. One
-        factorisation of each point's local equations serves all of them.
-
-        Args:
-            inputs: Declared inputs at t_{n+1}; (points, *shape).
-            state: State at t_n by name; (points, *shape).
-            dt: Step, units of time.
-            output_cotangents: (points, *shape) by output.
-            state_cotangents: (points, *shape) by state variable.
-            status: Buffers of the status of the update; (points,). A failed point gives NaN or
-                nonsense: read the status first.
-            input_bars: Buffers (points, *shape) by input; None or a missing name: not wanted.
-            state_bars: Buffers (points, *shape) by state variable.
-            parameter_bars: Buffers by dotted name: (*shape), to which the sum over all points is
-                ADDED; for point parameters (points, *shape), which are overwritten.
-            parameters: Values of the point parameters; (points, *shape).
-
-        Raises:
-            MaterialError: Wrong names, shapes or dtypes; a mistake in the law.
-        """
-        require_float64()
-        check = partial(check_arrays, self._law)
-        points = next((len(array) for array in inputs.values()), 0)
-        parameters, wanted = parameters or {}, parameter_bars or {}
-        shared = {n: jnp.shape(leaf) for n, leaf in named_leaves(self._arrays).items()}
-        shared = {name: shape for name, shape in shared.items() if name not in self._names}
-        for what, given, shapes, complete in (
-            ("inputs", inputs, self._inputs, True),
-            ("state", state, self.state_shapes, True),
-            ("parameters", parameters, self._parameter_shapes, True),
-            ("output_cotangents", output_cotangents, self._outputs, True),
-            ("state_cotangents", state_cotangents, self.state_shapes, True),
-            ("input_bars", input_bars or {}, self._inputs, False),
-            ("state_bars", state_bars or {}, self.state_shapes, False),
-        ):
-            check(what, given, shapes, points, all_of_them=complete)
-        of_points = {n: bar for n, bar in wanted.items() if n in self._names}
-        check("parameter_bars", of_points, self._parameter_shapes, points, all_of_them=False)
-        sums = {n: bar for n, bar in wanted.items() if n not in self._names}
-        check("parameter_bars", sums, shared, None, all_of_them=False, points_first=False)
-        reports = check_status(self._law, status, points)
-        function = self._functions["pullback"]
-        order = sorted(self._inputs)
-        if isinstance(function, NativeFunction):
-            read = [parameters[name] for name in self._names]
-            read += [inputs[name] for name in order]
-            read += [state[name] for name in self.state_shapes]
-            read += [output_cotangents[name] for name in sorted(self._outputs)]
-            read += [state_cotangents[name] for name in self.state_shapes]
-            results = [(input_bars or {}).get(name) for name in order]
-            results += [(state_bars or {}).get(name) for name in self.state_shapes]
-            results += [wanted.get(name) for name in self._names]
-            results += [sums.get(name) for name in named_leaves(self._arrays)]
-            self._run_native(function, points, dt, read, [*results, *[None] * 4], None, reports)
-            return
-        batch = (
-            {name: parameters[name] for name in self._names},
-            {name: inputs[name] for name in self._inputs},
-            self._tree(state),
-            (
-                {name: output_cotangents[name] for name in self._outputs},
-                self._tree(state_cotangents),
-            ),
-        )
-        chunks = function.chunks(points, self.chunk_size, self._arrays, batch, np.float64(dt))
-        for piece, (of_inputs, of_state, of_point, of_arrays, result) in chunks:
-            size = piece.stop - piece.start
-            leaves = named_leaves(of_state)
-            for bars, values in (
-                (input_bars or {}, of_inputs),
-                (state_bars or {}, dict(zip(self.state_shapes, leaves.values(), strict=True))),
-                (of_points, of_point),
-            ):
-                for name, bar in bars.items():
-                    bar[piece] = np.asarray(values[name])[:size]
-            for name, value in named_leaves(of_arrays).items():
-                if name in sums:
-                    sums[name] += np.asarray(value)[:size].sum(axis=0)
-            for target, values in zip(reports, result, strict=True):
-                target[piece] = np.asarray(values)[:size]
-
-    def _tree(self, state: dict[str, Floats]) -> Any:
-        return jax.tree.unflatten(self._state_tree, [state[name] for name in self.state_shapes])
-
-    def _uniform(self, dt: float) -> Floats:
-        source, values = self._uniforms
-        if source is not self._arrays:
-            leaves = [np.ravel(np.asarray(leaf)) for leaf in jax.tree.leaves(self._arrays)]
-            values = np.concatenate([*leaves, [dt]]).astype(np.float64)
-            self._uniforms = (self._arrays, values)
-        values[-1] = dt
-        return values
-
-    def _run_native(
-        self,
-        function: NativeFunction,
-        points: int,
-        dt: float,
-        given: list[Floats],
-        results: list[Floats | None],
-        rows: npt.NDArray[np.integer] | None,
-        status: tuple[npt.NDArray[Any], ...],
-    ) -> None:
-        given = [np.ascontiguousarray(array) for array in given]
-        if rows is not None:
-            rows = np.ascontiguousarray(rows, np.int64)
-        # A buffer that is a strided view gets its values by a copy.
-        direct = [r if r is None or r.flags.c_contiguous else r.copy() for r in results]
-        function(points, self._uniform(dt), given, direct, cast(Any, rows), status)
-        for target, array in zip(results, direct, strict=True):
-            if target is not array and target is not None:
-                target[...] = array
