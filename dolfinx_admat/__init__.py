@@ -26,4 +26,8 @@ from .laboratory import Path as Path  # noqa: E402
 from .laboratory import audit as audit  # noqa: E402
 from .laboratory import check_tangent as check_tangent  # noqa: E402
 from .laboratory import drive as drive  # noqa: E402
+from .law_file import LawFile as LawFile  # noqa: E402
+from .law_file import load_law as load_law  # noqa: E402
+from .law_file import read_law_file as read_law_file  # noqa: E402
+from .law_file import save_law as save_law  # noqa: E402
 from .materials import *  # noqa: E402, F403

@@ -44,8 +44,8 @@ Keys:
   (``Hill48.from_r_values``), or your own as ``"module:Class"`` or ``"file.py:Class"`` (the file is
   looked for beside the case file), and its arguments by name, which may be such tables again.
   Wrappers are laws with a law: ``{ class = "PlaneStress", law = { class = ... } }``. Or a string,
-  ``"file.py:name"`` of a law or of a function that returns one, or the name of a library law, which
-  then has sample parameters.
+  ``"file.py:name"`` of a law or of a function that returns one, ``"file.json"`` that ``save_law``
+  wrote, or the name of a library law, which then has sample parameters.
 - ``parameters``, ``initial_state``, ``initial_stress``: as the arguments of ``drive``.
 - ``start``: values at time zero, such as ``temperature = 293.0``.
 - ``path``: segments with ``ramp``, ``hold``, ``cycles`` (and ``count``) as the methods of ``Path``,
@@ -67,9 +67,9 @@ from typing import Any
 
 import equinox as eqx
 
-from dolfinx_admat import materials
 from dolfinx_admat.errors import AdmatError, MaterialError
 from dolfinx_admat.materials import Material
+from dolfinx_admat.materials.registry import library_classes
 
 from ._components import unknown
 from ._csv import read_csv
@@ -251,7 +251,8 @@ def _law(file: FilePath, given: Any) -> Material:
 def _beside(file: FilePath, name: str) -> str:
     """A name whose file, if it has one, is looked for beside the case file."""
     place, colon, attribute = name.partition(":")
-    return f"{file.parent / place}{colon}{attribute}" if place.endswith(".py") else name
+    a_file = place.endswith((".py", ".json"))
+    return f"{file.parent / place}{colon}{attribute}" if a_file else name
 
 
 def _built(file: FilePath, key: str, value: Any) -> Any:
@@ -281,12 +282,12 @@ def _class(file: FilePath, key: str, name: Any) -> Callable[..., Any]:
     place, _, own = name.partition(":")
     if own:
         try:
-            found = vars(load_module(_beside(file, place)))
+            found = vars(load_module(_beside(file, place))).items()
         except AdmatError as error:
             raise _wrong(file, f"{key}.class", error) from error
+        classes = {n: v for n, v in found if isinstance(v, type) and issubclass(v, eqx.Module)}
     else:
-        found, own = vars(materials), name
-    classes = {n: v for n, v in found.items() if isinstance(v, type) and issubclass(v, eqx.Module)}
+        classes, own = library_classes(), name
     head, _, method = own.partition(".")
     if head not in classes:
         public = [n for n in classes if not n.startswith("_")]

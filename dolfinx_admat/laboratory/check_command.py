@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from dolfinx_admat import materials
 from dolfinx_admat.errors import AdmatError, MaterialError
+from dolfinx_admat.law_file import load_law
 from dolfinx_admat.materials import Material
 from dolfinx_admat.materials._declare import named_leaves
 from dolfinx_admat.materials.parameters import check_parameters, replace_parameters
@@ -24,8 +25,8 @@ from .tangent import check_tangent
 _LAW = """\
 a law of the library by its name, with sample parameters (J2Plasticity); or MODULE:NAME or
 FILE.py:NAME, where NAME is a law, a function without arguments that returns one, or a class (with
---set, unless all its fields have defaults); FILE.py alone if it has one law; or FILE.toml, a case
-file (or its table `law` only)"""
+--set, unless all its fields have defaults); FILE.py alone if it has one law; FILE.toml, a case
+file (or its table `law` only); or FILE.json, which save_law wrote"""
 _SET = """\
 a parameter: of a class a field, VALUE being a Python expression in which everything of
 dolfinx_admat is known (hardening="LinearHardening(250, 1000)"); of a law that is there already a
@@ -83,15 +84,15 @@ def find_law(name: str, settings: list[str] = []) -> Material:  # noqa: B006 - r
     """The law that a command line means.
 
     Args:
-        name: Library name, ``MODULE:NAME``, ``FILE.py:NAME`` or ``FILE.toml``.
+        name: Library name, ``MODULE:NAME``, ``FILE.py:NAME``, ``FILE.toml`` or ``FILE.json``.
         settings: ``NAME=VALUE`` each.
 
     Raises:
         LawNotFound: There is no such thing, or it is no law, or it cannot be made.
     """
     pairs = [_pair(text) for text in settings]
-    if name.endswith(".toml"):
-        return _adjusted(_from_case(name), pairs)
+    if name.endswith((".toml", ".json")):
+        return _adjusted(_from_file(name), pairs)
     place, _, attribute = name.partition(":")
     if not attribute and not place.endswith(".py"):
         if place not in EXAMPLES:
@@ -122,12 +123,12 @@ def find_law(name: str, settings: list[str] = []) -> Material:  # noqa: B006 - r
     return _adjusted(thing, pairs)
 
 
-def _from_case(name: str) -> Material:
-    """The law of a case file; the file may have nothing but it."""
+def _from_file(name: str) -> Material:
+    """The law of a law file, or of a case file; that may have nothing but it."""
     from .case_file import read_law  # which needs this module
 
     try:
-        return read_law(name)
+        return load_law(name) if name.endswith(".json") else read_law(name)
     except MaterialError as error:
         raise LawNotFound(str(error)) from error
 

@@ -18,6 +18,7 @@ LAYERS = (
     {"tensors"},
     {"implicit"},
     {"materials"},
+    {"_law_content", "law_file"},
     {"kernels"},
     {"laboratory"},
     {"calibration", "learning"},
