@@ -41,8 +41,12 @@ def write(result: "DriveResult", file: FilePath, time_unit: str) -> None:
     file.write_text(text.getvalue())
 
 
-def read_csv(file: str | FilePath) -> dict[str, Any]:
+def read_csv(file: str | FilePath, *, gaps: bool = False) -> dict[str, Any]:
     """Columns of a csv file by name; comment lines (#) are skipped; (rows,) each.
+
+    Args:
+        file: The file.
+        gaps: Cells may be empty, which is NaN.
 
     Raises:
         MaterialError: The file does not exist, or something in it is no number.
@@ -61,8 +65,9 @@ def read_csv(file: str | FilePath) -> dict[str, Any]:
                 f"{file}: row {number} has {len(row)} values, expected {len(header)} "
                 f"({', '.join(header)})"
             )
+    values = [[v if v.strip() or not gaps else "nan" for v in row] for row in rows[1:]]
     try:
-        table = np.array(rows[1:], dtype=float)
+        table = np.array(values, dtype=float)
     except ValueError as error:
         raise MaterialError(f"{file}: {error}; expected numbers below the names") from None
     return dict(zip(header, table.T, strict=True))

@@ -1,0 +1,387 @@
+"""The residuals of all experiments as one vector, a function of the free parameters."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+
+from dolfinx_admat.errors import ConvergenceError, MaterialError
+from dolfinx_admat.implicit import LocalStatus, Strategy
+from dolfinx_admat.laboratory.driver import drive
+from dolfinx_admat.laboratory.response import recorded_steps
+from dolfinx_admat.materials import Material
+from dolfinx_admat.materials._declare import require_float64
+
+from ._response import jacobian, loss_and_gradient, values_and_status
+from ._schedule import Parts, Schedule, make_schedule
+from .experiment import Experiment
+from .free import Free, FreeParameters
+
+Floats = npt.NDArray[np.float64]
+
+
+class Refused(Exception):
+    """The law has no answer at these values; says why."""
+
+
+class Group(NamedTuple):
+    """Experiments that are computed together, since their arrays have the same shapes.
+
+    Attributes:
+        members: Numbers of the experiments.
+        schedules: Stacked.
+    """
+
+    members: tuple[int, ...]
+    schedules: Schedule
+
+
+class Residuals:
+    """(model - data) sqrt(weight) / sigma of all experiments, without gaps, one after the other.
+
+    A function of the parameters that any optimiser can call: ``residuals(x)``, ``jacobian(x)``,
+    ``value_and_gradient(x)``, with x in the units of the law; (entries,). Not collective.
+
+    Args:
+        law: The law.
+        experiments: One or several.
+        free: Free parameters by dotted name, see ``FreeParameters``.
+
+    Attributes:
+        free: The free parameters as a vector.
+        experiments: The experiments.
+        sigma: By component: standard deviation of the noise, or the largest value where it is not
+            known; what the residuals of that component are measured in.
+        sigma_known: All sigmas were given.
+        size: Number of residuals.
+
+    Raises:
+        MaterialError: Something does not fit, see ``Experiment`` and ``FreeParameters``.
+    """
+
+    def __init__(
+        self,
+        law: Material,
+        experiments: Experiment | Sequence[Experiment],
+        free: Mapping[str, Free | tuple[Any, Any]],
+    ) -> None:
+        require_float64()
+        self.experiments = _checked(experiments)
+        self.free = FreeParameters(law, free)
+        for experiment in self.experiments:
+            for name in set(experiment.parameters) & set(self.free.parameters):
+                raise MaterialError(
+                    f"Experiment '{experiment.name}': parameter '{name}' is given, and free as well"
+                )
+        self._law = law
+        self._parts: list[Parts | None] = [None] * len(self.experiments)
+        schedules = [make_schedule(law, e) for e in self.experiments]
+        rows = [len(s.ends) for s in schedules]
+        self.sigma, self.sigma_known = _sigmas(self.experiments)
+        self._data = [
+            np.stack([v[-n:] for v in e.data.values()], axis=-1)
+            for e, n in zip(self.experiments, rows, strict=True)
+        ]
+        self._factors = [
+            _factors(e, n, self.sigma) for e, n in zip(self.experiments, rows, strict=True)
+        ]
+        counts = [int((f > 0).sum()) for f in self._factors]
+        for experiment, count in zip(self.experiments, counts, strict=True):
+            if count == 0:
+                raise MaterialError(
+                    f"Experiment '{experiment.name}': nothing to compare: all data are gaps, have "
+                    "the weight 0, or stand at time zero, where the specimen is at rest"
+                )
+        self.size = sum(counts)
+        self._groups = _grouped(schedules)
+        #: Reverse differentiation costs about one sweep per residual, forward one per parameter.
+        self.reverse = self.free.size > self.size
+
+    # -- Evaluation --------------------------------------------------------------------------
+
+    def residuals(self, x: Any) -> Floats:
+        """All residuals; (size,).
+
+        Raises:
+            ConvergenceError: The law does not admit these values, or a local solve fails.
+        """
+        try:
+            return self.evaluate(self._vector(x))
+        except Refused as error:
+            raise ConvergenceError(f"calibration: {error}") from error
+
+    def evaluate(self, x: Floats) -> Floats:
+        """As ``residuals``, but ``Refused`` where there is no answer; never NaN."""
+        values = self.predict(x)
+        parts = [
+            ((v[:, :-1] - d) * f)[f > 0]
+            for v, d, f in zip(values, self._data, self._factors, strict=True)
+        ]
+        found = np.concatenate(parts)
+        if not np.isfinite(found).all():
+            raise Refused("a residual is not finite")
+        return found
+
+    def predict(self, x: Floats) -> list[Floats]:
+        """Compared components and the abscissa of each experiment; (rows, columns + 1)."""
+        self._admit(x)
+        values: list[Any] = [None] * len(self.experiments)
+        for group in self._groups:
+            found, codes = values_and_status(*self._arguments(x), group.schedules)
+            for k, code in enumerate(np.asarray(codes)):
+                if code != 0:
+                    name = self.experiments[group.members[k]].name
+                    raise Refused(f"experiment '{name}': {LocalStatus(int(code)).message}")
+            for k, member in enumerate(group.members):
+                values[member] = np.asarray(found[k])
+        return values
+
+    def predictions(self, x: Floats) -> list[dict[str, Floats]]:
+        """Compared components of each experiment by name, "x" is the abscissa; (rows,)."""
+        return [
+            dict(zip((*e.data, "x"), v.T, strict=True))
+            for e, v in zip(self.experiments, self.predict(x), strict=True)
+        ]
+
+    def root_mean_squares(self, x: Floats) -> tuple[dict[str, float], ...]:
+        """Of (model - data) by component, in its unit, without weights; one dict per experiment."""
+        found = []
+        for values, data, e in zip(self.predict(x), self._data, self.experiments, strict=True):
+            error = values[:, :-1] - data
+            seen = [c[~np.isnan(c)] for c in error.T]
+            rms = [float(np.sqrt(np.mean(c**2))) if c.size else np.nan for c in seen]
+            found.append(dict(zip(e.data, rms, strict=True)))
+        return tuple(found)
+
+    def jacobian(self, x: Any, *, tangent: Strategy | None = None, unit: bool = False) -> Floats:
+        """d(residuals)/dx, by the implicit function theorem; (size, entries).
+
+        Args:
+            x: Values; (entries,).
+            tangent: Way to differentiate local solves; None leaves it to the law.
+            unit: Derivative in the scaled variable z instead.
+        """
+        x = self._vector(x)
+        blocks: list[Any] = [None] * len(self.experiments)
+        for group in self._groups:
+            found = np.asarray(
+                jacobian(self.reverse, *self._arguments(x), group.schedules, tangent)
+            )
+            for k, member in enumerate(group.members):
+                f = self._factors[member]
+                blocks[member] = (found[k] * f[..., None])[f > 0]
+        J = np.concatenate(blocks)
+        if not np.isfinite(J).all():
+            bad = [self.free.names[k] for k in np.flatnonzero(~np.isfinite(J).all(axis=0))]
+            raise ConvergenceError(
+                f"calibration: the derivative with respect to {', '.join(bad[:5])} is not finite; "
+                "look for sqrt, log or powers at zero in the law (check_tangent, audit)"
+            )
+        return J if unit else J / self.free.slope(x)
+
+    def value_and_gradient(self, x: Any) -> tuple[float, Floats]:
+        """Half the sum of squares and its gradient, by one reverse sweep; () and (entries,).
+
+        Raises:
+            ConvergenceError: The law does not admit these values, or a local solve fails.
+        """
+        x = self._vector(x)
+        try:
+            self._admit(x)
+            value, gradient = 0.0, np.zeros(self.free.size)
+            for group in self._groups:
+                one, slope = self.loss(x, group)
+                value, gradient = value + one, gradient + slope
+        except Refused as error:
+            raise ConvergenceError(f"calibration: {error}") from error
+        return value, gradient / self.free.slope(x)
+
+    def loss(self, x: Floats, group: Group) -> tuple[float, Floats]:
+        """Half the sum of squares of a group, and its gradient in z; () and (entries,)."""
+        data = np.stack([self._data[m] for m in group.members])
+        factors = np.stack([self._factors[m] for m in group.members])
+        (total, codes), slope = loss_and_gradient(
+            *self._arguments(x), group.schedules, np.nan_to_num(data), factors
+        )
+        value, gradient = float(total), np.asarray(slope)
+        if np.any(np.asarray(codes) != 0) or not np.isfinite([value, *gradient]).all():
+            raise Refused("a local solve failed, or its derivative is not finite")
+        return 0.5 * value, 0.5 * gradient
+
+    def minibatches(self, size: int, rng: np.random.Generator) -> list[Group]:
+        """All experiments once, in random order, in groups of at most ``size``."""
+        batches = []
+        for group in self._groups:
+            order = rng.permutation(len(group.members))
+            for first in range(0, len(order), size):
+                chosen = order[first : first + size]
+                schedules = jax.tree.map(lambda a, c=chosen: a[c], group.schedules)
+                batches.append(Group(tuple(group.members[k] for k in chosen), schedules))
+        return [batches[k] for k in rng.permutation(len(batches))]
+
+    # -- Steps that fail ---------------------------------------------------------------------
+
+    def refine(self, x: Floats, needed: Floats | None = None) -> None:
+        """Divide steps as the driver needs it at these values; the division stays.
+
+        Args:
+            x: Values where steps fail.
+            needed: Values where the finer steps must work as well.
+
+        Raises:
+            Refused: The driver fails too; nothing has changed.
+        """
+        self._admit(x)
+        law, parts = self.free.law_at(x), list(self._parts)
+        for k, experiment in enumerate(self.experiments):
+            try:
+                result = drive(
+                    law,
+                    experiment.path,
+                    parameters=experiment.parameters,
+                    initial_state=experiment.initial_state,
+                )
+            except ConvergenceError as error:
+                raise Refused(f"experiment '{experiment.name}': {error}") from error
+            if result.substeps.max() > 1:
+                parts[k] = _finer(parts[k], _parts(result))
+        if parts == self._parts:
+            raise Refused("the driver needs no finer steps")
+        before = self._parts, self._groups
+        self._parts = parts
+        pairs = zip(self.experiments, parts, strict=True)
+        self._groups = _grouped([make_schedule(self._law, e, p) for e, p in pairs])
+        try:
+            for values in (x, *([] if needed is None else [needed])):
+                self.evaluate(values)
+        except Refused:
+            self._parts, self._groups = before
+            raise
+
+    # -- Details -----------------------------------------------------------------------------
+
+    def _arguments(self, x: Floats) -> tuple:
+        free = self.free
+        return self._law, free.places, jnp.asarray(free.scale), jnp.asarray(free.to_z(x))
+
+    def _admit(self, x: Floats) -> None:
+        if not np.isfinite(x).all():
+            raise Refused("a parameter is not finite")
+        try:
+            self.free.check(x)
+        except MaterialError as error:
+            raise Refused(str(error)) from error
+
+    def _vector(self, x: Any) -> Floats:
+        array = np.array(x, float)
+        if array.shape != (self.free.size,):
+            raise MaterialError(
+                f"calibration: expected {self.free.size} values ({', '.join(self.free.names[:8])}"
+                f"{', ...' if self.free.size > 8 else ''}); got shape {array.shape}"
+            )
+        return array
+
+    def measured_times(self, x: Floats) -> dict[str, float]:
+        """Seconds of one evaluation, of the Jacobian, and of central differences instead.
+
+        Compiled before; the shortest of three. For more than 20 entries the differences are the
+        time of an evaluation times their number.
+        """
+        self.jacobian(x)
+        n = self.free.size
+        evaluation = _seconds(lambda: self.evaluate(x))
+        h = 1e-6 * self.free.scale
+
+        def differences() -> None:
+            for k in range(n):
+                for sign in (1.0, -1.0):
+                    self.predict(x + sign * h * (np.arange(n) == k))
+
+        try:
+            central = _seconds(differences, 1) if n <= 20 else 2 * n * evaluation
+        except Refused:  # a neighbour that the law does not admit
+            central = 2 * n * evaluation
+        return {
+            "evaluation": evaluation,
+            "jacobian": _seconds(lambda: self.jacobian(x)),
+            "central differences": central,
+        }
+
+
+def _seconds(function: Callable[[], Any], repeats: int = 3) -> float:
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def _checked(experiments: Any) -> tuple[Experiment, ...]:
+    given = [experiments] if isinstance(experiments, Experiment) else list(experiments)
+    for item in given:
+        if not isinstance(item, Experiment):
+            raise MaterialError(f"fit: expected Experiments; got {type(item).__name__}")
+    if not given:
+        raise MaterialError("fit: no experiments; give at least one")
+    return tuple(given)
+
+
+def _sigmas(experiments: Sequence[Experiment]) -> tuple[dict[str, float], bool]:
+    """By component, for those experiments that give none; and whether all give them."""
+    largest: dict[str, float] = {}
+    known = True
+    for experiment in experiments:
+        for name, values in experiment.data.items():
+            size = float(np.nanmax(np.abs(values), initial=0.0))
+            largest[name] = max(largest.get(name, 0.0), size)
+            known &= experiment.sigma is not None and name in experiment.sigma
+    return {name: size or 1.0 for name, size in largest.items()}, known
+
+
+def _factors(experiment: Experiment, rows: int, sigma: dict[str, float]) -> Floats:
+    """sqrt(weight) / sigma, 0 at gaps; (rows, columns)."""
+    columns = []
+    for name, values in experiment.data.items():
+        noise = (experiment.sigma or {}).get(name, sigma[name])
+        weight = (experiment.weights or {}).get(name, 1.0)
+        factor = np.broadcast_to(np.sqrt(weight) / noise, values.shape)
+        columns.append(np.where(np.isnan(values), 0.0, factor)[-rows:])
+    return np.stack(columns, axis=-1)
+
+
+def _grouped(schedules: Sequence[Schedule]) -> list[Group]:
+    """Experiments whose schedules have the same names and shapes, stacked."""
+    groups: dict[Any, list[int]] = {}
+    for number, schedule in enumerate(schedules):
+        leaves, tree = jax.tree.flatten(schedule)
+        key = (str(tree), tuple(leaf.shape for leaf in leaves))
+        groups.setdefault(key, []).append(number)
+    return [
+        Group(tuple(m), jax.tree.map(lambda *a: np.stack(a), *(schedules[k] for k in m)))
+        for m in groups.values()
+    ]
+
+
+def _parts(result: Any) -> Parts:
+    """In which parts the driver took each step."""
+    steps = recorded_steps(result)
+    dt, ends = np.asarray(steps.inputs["time_increment"]), np.asarray(steps.ends)
+    found = []
+    for last, count in zip(ends, np.diff(ends, prepend=-1), strict=True):
+        sums = np.cumsum(dt[last - count + 1 : last + 1])
+        found.append((*(float(f) for f in sums[:-1] / sums[-1]), 1.0))
+    return tuple(found)
+
+
+def _finer(old: Parts | None, new: Parts) -> Parts:
+    """Both divisions together."""
+    if old is None:
+        return new
+    return tuple(
+        tuple(sorted({round(f, 12) for f in (*a, *b)})) for a, b in zip(old, new, strict=True)
+    )

@@ -1,0 +1,146 @@
+"""What a fit returns."""
+
+import dataclasses
+from pathlib import Path as FilePath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dolfinx_admat.errors import MaterialError
+from dolfinx_admat.materials import Material
+
+from .experiment import Experiment
+from .free import FreeParameters
+from .statistics import Statistics
+
+if TYPE_CHECKING:
+    from .fit import Iterate
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class FitResult:
+    """A fitted law, and everything about the fit. ``print(result)`` is a report.
+
+    Attributes:
+        law: The fitted law, of the structure of the first one.
+        free: The free parameters as a vector: names, bounds, scales.
+        x: Their values; (entries,).
+        cost: The loss: for least squares half the sum of squares of the residuals.
+        converged: The optimiser ended by itself.
+        message: Why it ended.
+        interrupted: By Ctrl-C; the best iterate until then is here.
+        statistics: Covariance, correlations, singular values, warnings.
+        noise: What the covariance is based on: "estimated" or "known".
+        experiments: The experiments.
+        predictions: Of each experiment: compared components by name, at the rows of the data.
+        rms: Of each experiment: root mean square of (model - data) by component, in its unit,
+            without weights.
+        residuals: (model - data) sqrt(weight) / sigma, of all; (size,).
+        history: Improvements, in order.
+        costs: Loss that each start ended with, those that failed left out.
+        evaluations: Number of evaluations.
+        refused: How many of them the law did not admit, or failed at.
+        refinements: How often steps of experiments were divided.
+        seconds: Duration of the fit.
+        times: Seconds of one evaluation, of the Jacobian, and of central differences instead.
+        data_hash: sha256 of the data.
+    """
+
+    law: Material
+    free: FreeParameters = dataclasses.field(repr=False)
+    x: Floats
+    cost: float
+    converged: bool
+    message: str
+    interrupted: bool
+    statistics: Statistics = dataclasses.field(repr=False)
+    noise: str
+    experiments: tuple[Experiment, ...] = dataclasses.field(repr=False)
+    predictions: tuple[dict[str, Floats], ...] = dataclasses.field(repr=False)
+    rms: tuple[dict[str, float], ...]
+    residuals: Floats = dataclasses.field(repr=False)
+    history: "tuple[Iterate, ...]" = dataclasses.field(repr=False)
+    costs: tuple[float, ...]
+    evaluations: int
+    refused: int
+    refinements: int
+    seconds: float
+    times: dict[str, float]
+    data_hash: str
+
+    @property
+    def names(self) -> list[str]:
+        """Name of each entry, e.g. ``hardening.Q[0]``."""
+        return self.free.names
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Fitted values by parameter: a number, or an array of its shape."""
+        found = self.free.values(self.x)
+        return {name: v if v.ndim else float(v) for name, v in found.items()}
+
+    @property
+    def covariance(self) -> Floats:
+        """Of the entries; (entries, entries); see ``Statistics``."""
+        return self.statistics.covariance
+
+    @property
+    def correlations(self) -> Floats:
+        """(entries, entries)."""
+        return self.statistics.correlations
+
+    @property
+    def standard_errors(self) -> dict[str, float]:
+        """Standard deviation of each entry, by name; NaN on a bound, infinite if undetermined."""
+        return dict(zip(self.names, np.sqrt(np.diag(self.covariance)).tolist(), strict=True))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the data do not determine; parameters that stand on a bound."""
+        return self.statistics.warnings
+
+    def confidence_intervals(self, level: float = 0.95) -> dict[str, tuple[float, float]]:
+        """Interval of each entry, by name; NaN where an entry stands on a bound.
+
+        With estimated noise from Student's t, with known noise from the normal distribution. For
+        ``Free(log=True)`` the interval of the logarithm. Linear theory: good while the law is
+        nearly linear in its parameters over the interval.
+
+        Args:
+            level: Confidence level, between 0 and 1.
+        """
+        if not 0.0 < level < 1.0:
+            raise MaterialError(f"confidence_intervals: level must be in (0, 1); got {level!r}")
+        from scipy.stats import norm, t
+
+        tail, freedom = 0.5 + 0.5 * level, self.statistics.degrees_of_freedom
+        if self.noise == "known":
+            factor = norm.ppf(tail)
+        else:
+            factor = t.ppf(tail, freedom) if freedom > 0 else np.nan
+        half = factor * self.statistics.deviations
+        with np.errstate(over="ignore", invalid="ignore"):
+            low = np.where(self.free.log, self.x * np.exp(-half), self.x - half)
+            high = np.where(self.free.log, self.x * np.exp(half), self.x + half)
+        return {
+            name: (float(a), float(b)) for name, a, b in zip(self.names, low, high, strict=True)
+        }
+
+    def report(self, level: float = 0.95) -> str:
+        """A table of the fit as text."""
+        from ._report import report
+
+        return report(self, level)
+
+    def __str__(self) -> str:
+        """The report."""
+        return self.report()
+
+    def plot(self, file: str | FilePath | None = None) -> Any:
+        """Curves, residuals and correlations in one figure; see ``calibration.plot``."""
+        from .plot import plot
+
+        return plot(self, file)
