@@ -91,7 +91,7 @@ class Admat:
     def stages(self) -> dict:
         p = self.problem
         return {
-            "strain": self.law._evaluation._read_inputs,
+            "strain": self.law.evaluation._read_inputs,
             "strain_and_material": self.law.update,
             "residual": lambda: p.residual(p.solver, p.x, p.b),
             "jacobian": lambda: p.jacobian(p.solver, p.x, p.A, p.A),

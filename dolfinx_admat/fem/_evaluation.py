@@ -101,6 +101,9 @@ class Evaluation:
         offset: Added to inputs, by name; (points, components).
         status: Of the last evaluation.
         tangents: Of the last evaluation that computed them.
+        last_inputs: Inputs of the last evaluation, by name; (points, *shape).
+        inputs_n: Inputs at t_n that the law asks for and that are not given.
+        parameter_fields: Parameters that vary in space.
     """
 
     def __init__(
@@ -116,16 +119,15 @@ class Evaluation:
         coordinates: dolfinx.fem.Expression,
     ) -> None:
         self._name, self._mesh, self._kernel, self._space = name, mesh, kernel, space
-        self._cells, self._inputs, self._parameters = cells, inputs, parameters
+        self._cells, self._inputs, self.parameter_fields = cells, inputs, parameters
         self._history = history
         points = len(cells) * len(space.weights)
         law = kernel.material
         self.offset: dict[str, Floats] = {}
         self.status = StatusBuffers.allocate(points)
         self.tangents = Tangents(space, law.outputs, law.inputs, points)
-        self._last_inputs: dict[str, Floats] = {}
-        # Inputs that are not given: another input at t_n.
-        self._inputs_n: dict[str, Floats] = {}
+        self.last_inputs: dict[str, Floats] = {}
+        self.inputs_n: dict[str, Floats] = {}
         # Made by the caller, on all ranks, because a failure is described by one rank alone.
         self._coordinates = coordinates
 
@@ -135,7 +137,7 @@ class Evaluation:
         Raises:
             MaterialError: One of them is NaN or out of its range.
         """
-        values = {key: field.values() for key, field in self._parameters.items()}
+        values = {key: field.values() for key, field in self.parameter_fields.items()}
         check_parameters(self._kernel.material, values, self._name)
         return values
 
@@ -143,7 +145,7 @@ class Evaluation:
         """Compute outputs, trial state, status and (on request) tangents."""
         parameters = self.parameters()
         with dolfinx.common.Timer("admat: inputs"):
-            inputs = self._last_inputs = self._read_inputs()
+            inputs = self.last_inputs = self._read_inputs()
         with dolfinx.common.Timer("admat: kernel"):
             self._kernel.update(
                 inputs,
@@ -188,18 +190,18 @@ class Evaluation:
             if key in self.offset:
                 values += self.offset[key]
             read[key] = values.reshape(-1, *shape)
-        return read | self._inputs_n
+        return read | self.inputs_n
 
     def keep_inputs(self, *, now: bool = False) -> None:
         """Make the inputs of the last evaluation (or ``now``) those at t_n, where a law asks."""
         missing = set(self._kernel.material.inputs) - set(self._inputs)
-        if missing and (now or self._last_inputs):
-            values = self._read_inputs() if now else self._last_inputs
-            self._inputs_n = {key: values[key.removesuffix("_n")].copy() for key in missing}
+        if missing and (now or self.last_inputs):
+            values = self._read_inputs() if now else self.last_inputs
+            self.inputs_n = {key: values[key.removesuffix("_n")].copy() for key in missing}
 
     def forget_inputs(self) -> None:
         """Nothing is left of the last evaluation that a commit could keep."""
-        self._last_inputs = {}
+        self.last_inputs = {}
 
     def tangents_times_inputs(self) -> dict[str, Floats]:
         """For each output, the sum of tangent : input of the last evaluation."""
@@ -207,7 +209,7 @@ class Evaluation:
         for output, shape in law.outputs.items():
             size = int(np.prod(shape))
             total = np.zeros((len(self.status.code), size))
-            for key, given in self._last_inputs.items():
+            for key, given in self.last_inputs.items():
                 if (output, key) in self.tangents.buffers:
                     width = int(np.prod(law.inputs[key]))
                     block = self.tangents.buffers[output, key].reshape(-1, size, width)
@@ -233,9 +235,9 @@ class Evaluation:
             "law": type(law).__name__,
             "parameters": {
                 **{k: np.asarray(v).tolist() for k, v in arrays.items()},
-                **{k: f.values()[point].tolist() for k, f in self._parameters.items()},
+                **{k: f.values()[point].tolist() for k, f in self.parameter_fields.items()},
             },
-            "inputs": {k: v[point].tolist() for k, v in self._last_inputs.items()},
+            "inputs": {k: v[point].tolist() for k, v in self.last_inputs.items()},
             "state": {k: v[point].tolist() for k, v in self._history.state_n.items()},
             "dt": dt,
         }

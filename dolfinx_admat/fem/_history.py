@@ -32,6 +32,8 @@ class History:
             come in order there, otherwise ``publish`` copies them.
         state: Trial state, (points, *shape).
         state_n: State at t_n.
+        outputs_n: Outputs at t_n, (points, *shape).
+        state_functions: Quadrature functions of those state variables that somebody reads.
     """
 
     def __init__(
@@ -47,10 +49,10 @@ class History:
         self.outputs = {key: self._vector(key) for key in outputs}
         rows = {key: f.x.array.reshape(-1, *outputs[key]) for key, f in self.outputs.items()}
         self.buffers = {key: values[space.rows] for key, values in rows.items()}
-        self._outputs_n = {key: buffer.copy() for key, buffer in self.buffers.items()}
+        self.outputs_n = {key: buffer.copy() for key, buffer in self.buffers.items()}
         self.state_n = state
         self.state = {key: value.copy() for key, value in state.items()}
-        self._state_functions: dict[str, dolfinx.fem.Function] = {}
+        self.state_functions: dict[str, dolfinx.fem.Function] = {}
 
     def _vector(self, key: str) -> dolfinx.fem.Function:
         return self._space.function(key, (int(np.prod(self._shapes[key])),))
@@ -68,14 +70,14 @@ class History:
         self.shape(key)
         if key in self.outputs:
             return self.outputs[key]
-        if key not in self._state_functions:
-            self._state_functions[key] = self._vector(key)
+        if key not in self.state_functions:
+            self.state_functions[key] = self._vector(key)
             self.write_state_functions()
-        return self._state_functions[key]
+        return self.state_functions[key]
 
     def functions(self) -> set[dolfinx.fem.Function]:
         """All quadrature functions in use."""
-        return {*self.outputs.values(), *self._state_functions.values()}
+        return {*self.outputs.values(), *self.state_functions.values()}
 
     def publish(self) -> None:
         """Bring the functions of outputs up to date, where they are not the buffers themselves."""
@@ -87,7 +89,7 @@ class History:
 
     def write_state_functions(self) -> None:
         """Bring the functions of state variables up to date with the trial state."""
-        for key, function in self._state_functions.items():
+        for key, function in self.state_functions.items():
             rows = function.x.array.reshape(-1, int(np.prod(self._shapes[key])))
             rows[self._space.rows] = self.state[key].reshape(len(self.state[key]), rows.shape[1])
 
@@ -109,14 +111,14 @@ class History:
         for key, value in self.state.items():
             np.copyto(self.state_n[key], value)
         for key, buffer in self.buffers.items():
-            np.copyto(self._outputs_n[key], buffer)
+            np.copyto(self.outputs_n[key], buffer)
 
     def revert(self) -> None:
         """Make the values at t_n the trial values."""
         for key, value in self.state_n.items():
             np.copyto(self.state[key], value)
         for key, buffer in self.buffers.items():
-            np.copyto(buffer, self._outputs_n[key])
+            np.copyto(buffer, self.outputs_n[key])
         self.publish()
         self.write_state_functions()
 

@@ -24,6 +24,23 @@ def resultant(form: dolfinx.fem.Form, V: Any, facets: Any) -> npt.NDArray[np.flo
     Raises:
         MaterialError: Not facets of the mesh, or a mixed-element space.
     """
+    dofs = facet_dofs(V, facets)
+    vector = dolfinx.fem.assemble_vector(form)
+    vector.scatter_reverse(dolfinx.la.InsertMode.add)
+    local = vector.array.reshape(-1, V.dofmap.bs)[dofs].sum(axis=0)
+    return V.mesh.comm.allreduce(local)
+
+
+def facet_dofs(V: Any, facets: Any) -> npt.NDArray[np.int32]:
+    """Owned blocks of unknowns on some facets. Collective: yes.
+
+    Args:
+        V: Space of the unknown.
+        facets: Local facet indices, or ``(MeshTags, tag)``.
+
+    Raises:
+        MaterialError: As ``resultant``.
+    """
     mesh = V.mesh
     fdim = mesh.topology.dim - 1
     mesh.topology.create_entities(fdim)  # collective, so before the local checks
@@ -34,13 +51,9 @@ def resultant(form: dolfinx.fem.Form, V: Any, facets: Any) -> npt.NDArray[np.flo
                 "reaction the block of the displacement"
             )
         facets = _facets(mesh, facets)
-    vector = dolfinx.fem.assemble_vector(form)
-    vector.scatter_reverse(dolfinx.la.InsertMode.add)
     mesh.topology.create_connectivity(fdim, mesh.topology.dim)
     dofs = dolfinx.fem.locate_dofs_topological(V, fdim, facets)
-    dofs = dofs[dofs < V.dofmap.index_map.size_local]
-    local = vector.array.reshape(-1, V.dofmap.bs)[dofs].sum(axis=0)
-    return mesh.comm.allreduce(local)
+    return dofs[dofs < V.dofmap.index_map.size_local]
 
 
 def _facets(mesh: dolfinx.mesh.Mesh, facets: Any) -> npt.NDArray[np.int32]:

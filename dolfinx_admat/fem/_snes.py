@@ -127,6 +127,10 @@ class MaterialSNES:
         after = [f.x.array.copy() for f in self._functions]
         self._last = (after, [a - b for a, b in zip(after, before, strict=True)], dt)
 
+    def forget(self) -> None:
+        """Forget the last step, which the next one would continue. Local."""
+        self._last = None
+
     # -- attempts -------------------------------------------------------------------------
 
     def _attempts(self, now: Arrays, dt: float | None) -> Iterator[tuple[Arrays, str | None, int]]:

@@ -33,6 +33,9 @@ class PointField:
         jit_options: Options of the C compilation.
         entity_maps: For expressions on a related mesh.
 
+    Attributes:
+        symbol: The UFL expression; None for numbers.
+
     Raises:
         MaterialError: The shape does not fit. Collective: yes.
     """
@@ -53,6 +56,7 @@ class PointField:
         self._buffer = np.zeros((len(cells), len(points), *shape))
         self._expression = None
         symbolic = isinstance(value, ufl.core.expr.Expr)
+        self.symbol = value if symbolic else None
         with collectively(mesh.comm):
             if symbolic:
                 if value.ufl_shape != tuple(shape):

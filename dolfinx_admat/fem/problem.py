@@ -1,7 +1,7 @@
 """The nonlinear problem: materials, residual form, PETSc SNES; nothing moves on failure."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from petsc4py import PETSc
@@ -109,6 +109,10 @@ class MaterialProblem:
     Attributes:
         problem: Forms (F, J), matrix (A), vectors (b, x), unknown (u): as dolfinx's problem.
         solver: Its ``PETSc.SNES``.
+        forms, functions: F and u, as lists.
+        symmetric: Whether the Jacobian is declared to be symmetric.
+        listeners: Called before each commit.
+        time: At the end of the last step, where it was given.
 
     Raises:
         MaterialError: A material's output is integrated over a boundary, with another rule or
@@ -139,9 +143,11 @@ class MaterialProblem:
         if isinstance(materials, QuadratureMaterial):
             materials = [materials]
         self.materials = tuple(materials)
-        self._functions = list(u) if isinstance(u, Sequence) else [u]
-        forms = list(F) if isinstance(F, Sequence) else [F]
-        spaces = [f.function_space for f in self._functions]
+        self.functions = list(u) if isinstance(u, Sequence) else [u]
+        self.forms = forms = list(F) if isinstance(F, Sequence) else [F]
+        self.listeners: list[Callable[[], Any]] = []
+        self.time: float | None = None
+        spaces = [f.function_space for f in self.functions]
         self.comm = spaces[0].mesh.comm
         self.u, self.bcs = u, list(bcs or [])
         user = dict(petsc_options or {})
@@ -156,6 +162,7 @@ class MaterialProblem:
         symmetric = all(m.material.symmetric_tangent for m in self.materials)
         # Follower loads and the like: what F depends on besides the materials may be unsymmetric.
         symmetric &= len(forms) == 1 and J is None and not _depends(forms[0], u)
+        self.symmetric = symmetric
         hint = (
             ""
             if J is None or self._has_tangents(J)
@@ -167,7 +174,7 @@ class MaterialProblem:
 
         def derive() -> Any:
             pairs = [
-                [material_derivative(f, w, materials=self.materials) for w in self._functions]
+                [material_derivative(f, w, materials=self.materials) for w in self.functions]
                 for f in forms
             ]
             return pairs if isinstance(F, Sequence) else pairs[0][0]
@@ -198,9 +205,9 @@ class MaterialProblem:
             self.problem.A.setNearNullSpace(modes)
             if self.problem.P_mat is not None:
                 self.problem.P_mat.setNearNullSpace(modes)
-        self._newton = MaterialSNES(
+        self.newton = MaterialSNES(
             self.problem,
-            self._functions,
+            self.functions,
             self.materials,
             self.bcs,
             _compat.ScopedOptions(
@@ -238,7 +245,7 @@ class MaterialProblem:
         with collectively(self.comm):
             for material in self.materials:
                 material.check_step(dt)
-            for f in self._functions:
+            for f in self.functions:
                 if not np.isfinite(f.x.array).all():
                     raise MaterialError(
                         f"solve: the displacement '{f.name}' contains NaN or infinity before the "
@@ -252,25 +259,26 @@ class MaterialProblem:
                         "solve: a prescribed boundary value is NaN or infinite; set it to finite "
                         "values"
                     )
-        before = [f.x.array.copy() for f in self._functions]
+        before = [f.x.array.copy() for f in self.functions]
         try:
             with dolfinx.common.Timer("admat: solve"):
-                self._newton.solve(dt)
+                self.newton.solve(dt)
         except BaseException:
             # Also for Ctrl-C: whatever happened, u and the state are those of the step's start.
-            for f, value in zip(self._functions, before, strict=True):
+            for f, value in zip(self.functions, before, strict=True):
                 f.x.array[:] = value
             self.revert()
             raise
+        self.time = time
         if commit:
             self.commit()
-        norms = tuple(self._newton.norms)
+        norms = tuple(self.newton.norms)
         report = SolveReport(
             self.solver.getIterationNumber(),
             self.solver.getLinearSolveIterations(),
             norms[-1] if norms else 0.0,
             norms,
-            self._newton.reports,
+            self.newton.reports,
         )
         self.progress.step(
             {
@@ -286,6 +294,8 @@ class MaterialProblem:
 
     def commit(self) -> None:
         """Commit all materials."""
+        for listener in self.listeners:
+            listener()
         for material in self.materials:
             material.commit()
 
@@ -313,12 +323,12 @@ class MaterialProblem:
                 which forces and other quantities would be added up.
         """
         with collectively(self.comm):
-            if block not in range(len(self._functions)):
+            if block not in range(len(self.functions)):
                 raise MaterialError(
-                    f"reaction: block={block!r}, but there are {len(self._functions)} unknowns"
+                    f"reaction: block={block!r}, but there are {len(self.functions)} unknowns"
                 )
         form = self.problem.F if not isinstance(self.problem.F, Sequence) else self.problem.F[block]
-        return resultant(form, self._functions[block].function_space, facets)
+        return resultant(form, self.functions[block].function_space, facets)
 
     # -- internal -------------------------------------------------------------------------
 
@@ -363,7 +373,7 @@ class MaterialProblem:
     def _announce(self) -> None:
         unknowns = sum(
             f.function_space.dofmap.index_map.size_global * f.function_space.dofmap.index_map_bs
-            for f in self._functions
+            for f in self.functions
         )
         points = self.comm.allreduce(sum(m.number_of_points for m in self.materials))
         laws = ", ".join(m.name for m in self.materials)

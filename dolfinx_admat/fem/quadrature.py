@@ -70,6 +70,7 @@ class QuadratureMaterial:
         points: Quadrature points on the reference cell; (points, tdim).
         weights: Quadrature weights; (points,).
         kernel: The batched law.
+        space, history, evaluation, field: For the assembly and the sensitivities.
 
     Raises:
         MaterialError: Names, shapes, cells, parameters or initial values do not fit, with the
@@ -120,15 +121,15 @@ class QuadratureMaterial:
         self._metadata = {"quadrature_degree": degree, "quadrature_rule": scheme}
         self._region = Region(mesh, cells, self._metadata)
         self.dx = self._region.dx
-        self._space = QuadratureSpace(mesh, degree, scheme, self.cells)
-        self.points, self.weights = self._space.points, self._space.weights
+        self.space = QuadratureSpace(mesh, degree, scheme, self.cells)
+        self.points, self.weights = self.space.points, self.space.weights
         self.points_per_cell = len(self.weights)
         points = len(self.cells) * self.points_per_cell
 
         where: dict[str, Any] = {"mesh": mesh, "cells": self.cells, "points": self.points}
         where |= {"jit_options": jit_options, "entity_maps": entity_maps}
         field: Callable[..., PointField] = partial(PointField, **where)
-        self._field = field  # also for values that are set later
+        self.field = field
         fields = {
             key: field(vector, vector.ufl_shape, f"{self.name}: input '{key}'")
             for key, vector in vectors.items()
@@ -150,27 +151,27 @@ class QuadratureMaterial:
             what = f"{self.name}: initial_state '{key}'"
             given = field(value, ordinary_shape(shapes[key]), what)
             initial[key][:] = from_ordinary(given.values(), shapes[key])
-        self._history = History(self.name, self._space, material.outputs, initial, shapes)
+        self.history = History(self.name, self.space, material.outputs, initial, shapes)
         coordinates = dolfinx.fem.Expression(
             ufl.SpatialCoordinate(mesh), self.points, jit_options=jit_options
         )
-        self._evaluation = Evaluation(
+        self.evaluation = Evaluation(
             self.name,
             mesh,
             self.kernel,
-            self._space,
+            self.space,
             self.cells,
             fields,
             varying,
-            self._history,
+            self.history,
             coordinates,
         )
-        self._evaluation.keep_inputs(now=True)
+        self.evaluation.keep_inputs(now=True)
         if initial_stress is not None:
             shape = stress_shape(self.name, material)
             stress = field(initial_stress, ordinary_shape(shape), f"{self.name}: initial_stress")
             with collectively(mesh.comm):
-                self._evaluation.start_from_stress(from_ordinary(stress.values(), shape))
+                self.evaluation.start_from_stress(from_ordinary(stress.values(), shape))
 
     # -- what a user reads ---------------------------------------------------------------
 
@@ -191,7 +192,7 @@ class QuadratureMaterial:
     @property
     def state(self) -> Mapping[str, Floats]:
         """State at t_n by name, read-only: (cells, points, *shape), Mandel inside. Local."""
-        return self._history.at_t_n()
+        return self.history.at_t_n()
 
     def __getitem__(self, name: str) -> Any:
         """Output or state variable as an ordinary UFL tensor, for cell integrals with ``dx``.
@@ -199,8 +200,8 @@ class QuadratureMaterial:
         It follows ``update``, ``commit`` and ``revert``. Collective: yes, at the first use of a
         state variable.
         """
-        function = self._history.function(name)
-        return unflatten_ufl(function, self._history.shape(name))
+        function = self.history.function(name)
+        return unflatten_ufl(function, self.history.shape(name))
 
     def values(self, name: str) -> Floats:
         """Copy of an output or state variable (trial values) as ordinary tensors.
@@ -209,7 +210,7 @@ class QuadratureMaterial:
             (cells, points, *shape) for this rank's ``cells``; symmetric tensors are (3, 3).
             Local: no communication.
         """
-        return self._history.values(name)
+        return self.history.values(name)
 
     def cell_average(
         self, name: str, *, out: dolfinx.fem.Function | None = None
@@ -240,8 +241,8 @@ class QuadratureMaterial:
             A float, or an array (3, 3) or of the variable's shape; the same on all ranks.
         """
         values = self.values(name)
-        volumes = self._space.per_cell(self._volumes.values())[..., 0]
-        local = np.einsum("cq,q,cq...->...", volumes, self.weights, values)
+        volumes = self.space.per_cell(self.point_volumes())
+        local = np.einsum("cq,cq...->...", volumes, values)
         total = self.mesh.comm.allreduce(np.asarray(local))
         return float(total) if total.shape == () else total
 
@@ -269,7 +270,7 @@ class QuadratureMaterial:
         def evaluate() -> None:
             self.check_step(dt)
             # Without a step, a law that reads it after all gets NaN: a failure, not a guess.
-            self._evaluation.run(float("nan") if dt is None else float(dt), tangent)
+            self.evaluation.run(float("nan") if dt is None else float(dt), tangent)
 
         with dolfinx.common.Timer("admat: material"):
             if tangent in self._compiled:
@@ -279,12 +280,12 @@ class QuadratureMaterial:
                 first_per_node(self.mesh.comm, evaluate)
                 self._compiled.add(tangent)
         self.dt = dt
-        self._history.write_state_functions()
+        self.history.write_state_functions()
         report = reduce_status(
             self.mesh.comm,
             self.name,
-            self._evaluation.status,
-            lambda point: self._evaluation.describe(point, dt),
+            self.evaluation.status,
+            lambda point: self.evaluation.describe(point, dt),
         )
         if report.failed and on_failure == "raise":
             raise ConvergenceError(report.message, {"worst": report.worst})
@@ -292,16 +293,16 @@ class QuadratureMaterial:
 
     def commit(self) -> None:
         """Make the trial state the state at t_n; call it only after a converged solve. Local."""
-        self._history.commit()
-        self._evaluation.keep_inputs()
+        self.history.commit()
+        self.evaluation.keep_inputs()
 
     def revert(self) -> None:
         """Forget the trial state: outputs and state are those of the last commit. Local.
 
         The tangents remain those of the last update.
         """
-        self._history.revert()
-        self._evaluation.forget_inputs()
+        self.history.revert()
+        self.evaluation.forget_inputs()
 
     def set_state(self, name: str, value: Any) -> None:
         """Set a state variable, at t_n and as trial value; for restarts and remapping.
@@ -314,12 +315,12 @@ class QuadratureMaterial:
             MaterialError: No such variable, or a wrong shape.
         """
         with collectively(self.mesh.comm):
-            check_names(self.name, [name], self._history.state_n, "no state variable")
-        shape = self._history.shape(name)
-        given = self._field(value, ordinary_shape(shape), f"{self.name}: state '{name}'")
-        self._history.state_n[name][:] = from_ordinary(given.values(), shape)
-        np.copyto(self._history.state[name], self._history.state_n[name])
-        self._history.write_state_functions()
+            check_names(self.name, [name], self.history.state_n, "no state variable")
+        shape = self.history.shape(name)
+        given = self.field(value, ordinary_shape(shape), f"{self.name}: state '{name}'")
+        self.history.state_n[name][:] = from_ordinary(given.values(), shape)
+        np.copyto(self.history.state[name], self.history.state_n[name])
+        self.history.write_state_functions()
 
     def random_signs(self, *, strained: bool = False) -> AbstractContextManager[None]:
         """Context in which the outputs have a random sign in each cell. Local.
@@ -329,12 +330,16 @@ class QuadratureMaterial:
                 cancel in a body that is strained but free of stress.
         """
         if not strained:
-            return self._history.random_signs()
-        return self._history.random_signs(self._evaluation.tangents_times_inputs())
+            return self.history.random_signs()
+        return self.history.random_signs(self.evaluation.tangents_times_inputs())
 
     def has_tangents(self, forms: list[ufl.Form]) -> bool:
         """Whether some form contains a tangent of this material. Local."""
         return any(self.tangents.functions() & set(form.coefficients()) for form in forms)
+
+    def point_volumes(self) -> Floats:
+        """Weight of each point in an integral over the mesh; (points,). Local."""
+        return np.ravel(self.space.per_cell(self._volumes.values())[..., 0] * self.weights)
 
     @property
     def number_of_points(self) -> int:
@@ -372,19 +377,19 @@ class QuadratureMaterial:
 
     def functions(self) -> set[dolfinx.fem.Function]:
         """The coefficients behind ``law[name]``: outputs and states in use. Local."""
-        return self._history.functions()
+        return self.history.functions()
 
     # -- for the assembly -----------------------------------------------------------------
 
     @property
     def tangents(self) -> Tangents:
         """Buffers of the tangents. Local."""
-        return self._evaluation.tangents
+        return self.evaluation.tangents
 
     @property
     def outputs(self) -> Mapping[str, dolfinx.fem.Function]:
         """The coefficient behind each output. Local."""
-        return self._history.outputs
+        return self.history.outputs
 
     @property
     def input_vectors(self) -> Mapping[str, Any]:

@@ -279,7 +279,7 @@ def test_a_jacobian_without_tangents_is_named_in_the_failure():
 def test_discarded_problems_are_freed():
     """PETSc's callbacks must not keep a problem alive."""
     cube = bodies.Cube(n=1)
-    newton = weakref.ref(cube.problem._newton)
+    newton = weakref.ref(cube.problem.newton)
     cube.moved.value[2] = 0.01
     cube.problem.solve()
     del cube

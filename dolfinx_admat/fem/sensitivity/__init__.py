@@ -1,0 +1,9 @@
+"""Derivatives of whole finite element runs: discrete adjoint and tangent-linear problem."""
+
+from .controls import Coefficient as Coefficient
+from .controls import LawParameter as LawParameter
+from .controls import RegionValues as RegionValues
+from .observations import Integral as Integral
+from .observations import Observer as Observer
+from .observations import Reaction as Reaction
+from .recording import Recording as Recording

@@ -1,0 +1,439 @@
+"""A recorded run of load steps, and its derivatives: forward and reverse."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mpi4py import MPI
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+
+from ...errors import MaterialError
+from .._collective import collectively
+from ..problem import MaterialProblem
+from ._state import ProblemState
+from ._sweeps import Sweeps
+from ._tape import Step, Tape
+from ._world import World
+from .controls import Coefficient, LawParameter
+from .observations import Observer
+
+Floats = npt.NDArray[np.float64]
+Observed = dict[str, Floats]
+
+
+class Recording:
+    """Records the committed steps of a problem and differentiates what was observed of them.
+
+    It is used around the loop of load steps, from the state in which the problem stands then::
+
+        recording = Recording(problem, observe={"force": Reaction(facets)},
+                              controls={"Q": LawParameter(law, "hardening.Q")})
+        with recording:
+            for step in LoadStepper(problem, times, load=load):
+                pass
+        value, gradient = recording.gradient(lambda o: jnp.sum((o["force"] - measured) ** 2))
+
+    The sequence of steps, sub-steps included, is frozen: derivatives are those of the discrete
+    problem with these steps (discrete adjoint; e.g. Michaleris, Tortorelli and Vidal, 1994).
+    Loads and coefficients may change from step to step. Points that are elastic or plastic stay
+    so: at a change of branch the derivative is one-sided.
+
+    Args:
+        problem: The problem.
+        observe: What is observed at the end of each step, by name.
+        controls: What can be differentiated with respect to, by name.
+        store: Where states at the start of the steps are kept: ``"memory"``, ``"disk"``, or
+            ``"checkpoints"``: every so many steps in memory, those between are computed again
+            (local updates only, no solves).
+        every: Distance of checkpoints, in steps.
+        folder: Where ``"disk"`` keeps its files; they are deleted with the recording.
+        progress: Print what it needs, on rank 0.
+
+    Attributes:
+        steps: Number of recorded steps.
+        observed: Observations, (steps, *shape) by name; the same on all ranks.
+        times: Time at the end of each step; NaN where ``solve`` was not told.
+        solver: Linear solver, with counts of its solves and factorisations.
+
+    Raises:
+        MaterialError: Unknown observers, controls or store. Collective: yes, as is everything
+            here unless it says no.
+    """
+
+    def __init__(
+        self,
+        problem: MaterialProblem,
+        *,
+        observe: Mapping[str, Observer],
+        controls: Mapping[str, LawParameter | Coefficient],
+        store: str = "memory",
+        every: int = 10,
+        folder: str | None = None,
+        progress: bool = True,
+    ) -> None:
+        self.problem, self.observers, self.controls = problem, dict(observe), dict(controls)
+        self.comm = problem.comm
+        self._progress = progress
+        with collectively(self.comm):
+            if problem.solver.getKSP().getType() is None:
+                raise MaterialError("Recording: the problem has no linear solver")
+            if not self.observers:
+                raise MaterialError("Recording: observe is empty; name at least one observation")
+            self._tape = Tape(store, every, folder, self.comm.rank)
+            self._check_controls()
+        self._data = {n: c.data for n, c in self.controls.items() if isinstance(c, Coefficient)}
+        for observer in self.observers.values():
+            observer.attach(problem, self._data)
+        self._world = self._everything_read()
+        with collectively(self.comm):
+            for name, data in self._data.items():
+                if self._world.index(data) is None:
+                    raise MaterialError(
+                        f"Recording: the control '{name}' is not read: it stands in no form, "
+                        "input, parameter, observation or Dirichlet condition of the problem"
+                    )
+        self._state = ProblemState(problem)
+        self._sweeps = Sweeps(
+            problem, self._tape, self._state, self._world, self.observers, self.controls
+        )
+        self.solver = self._sweeps.solver
+        self._start: tuple[Any, ...] | None = None
+        self._running, self._failed = False, ""
+        self._values: dict[str, list[Floats]] = {name: [] for name in self.observers}
+        self._say_memory()
+
+    # -- recording ------------------------------------------------------------------------
+
+    def __enter__(self) -> "Recording":
+        """Begin to record from the present state; what was recorded before is forgotten."""
+        problem = self.problem
+        with collectively(self.comm):
+            if self._running:
+                raise MaterialError("Recording: it is recording already")
+        state = self._state.read()
+        own = {
+            name: self.comm.allreduce(int(np.array_equal(value, state[name]))) == self.comm.size
+            for name, value in self._state.of_laws().items()
+        }
+        u = [f.x.array.copy() for f in problem.functions]
+        outputs = [{n: b.copy() for n, b in m.history.buffers.items()} for m in problem.materials]
+        self._laws = [m.material for m in problem.materials]
+        self._start = u, {k: v.copy() for k, v in state.items()}, own, outputs, self._world.save()
+        self._values = {name: [] for name in self.observers}
+        self._tape.begin(state)
+        self._running, self._failed = True, ""
+        problem.listeners.append(self._record)
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        """Stop recording. After an exception the recorded steps cannot be differentiated."""
+        self.problem.listeners.remove(self._record)
+        self._running = False
+        if kind is not None:
+            self._failed = kind.__name__
+
+    def restart(self) -> None:
+        """Go back to where the recording began; parameters keep their present values.
+
+        State variables that were the law's own ``initial_state()`` are so again, for the
+        present parameters. Loads and boundary values are those of the beginning, except
+        controls.
+
+        Raises:
+            MaterialError: Nothing was recorded yet.
+        """
+        with collectively(self.comm):
+            if self._start is None or self._running:
+                raise MaterialError("Recording: restart needs a recording that is finished")
+        u, state, own, outputs, world = self._start
+        kept = {
+            name: control.get()
+            for name, control in self.controls.items()
+            if isinstance(control, Coefficient) and not control.per_step
+        }
+        self._world.restore(world)
+        for name, value in kept.items():
+            self.controls[name].set(value)
+        of_laws = self._state.of_laws()
+        self._state.write({n: of_laws[n] if own.get(n) else v for n, v in state.items()})
+        for f, value in zip(self.problem.functions, u, strict=True):
+            f.x.array[:] = value
+        for material, buffers in zip(self.problem.materials, outputs, strict=True):
+            material.history.outputs_n = {name: value.copy() for name, value in buffers.items()}
+        self.problem.revert()
+        self.problem.newton.forget()
+
+    @property
+    def steps(self) -> int:
+        """Number of recorded steps. Local."""
+        return len(self._tape.steps)
+
+    @property
+    def observed(self) -> Observed:
+        """Observations, (steps, *shape) by name. Local."""
+        return {
+            name: np.array(values).reshape(len(values), *self.observers[name].shape)
+            for name, values in self._values.items()
+        }
+
+    @property
+    def times(self) -> Floats:
+        """Time at the end of each step; NaN where ``solve`` was not told. Local."""
+        return np.array([np.nan if s.time is None else s.time for s in self._tape.steps])
+
+    def rows(self, times: Any) -> npt.NDArray[np.int64]:
+        """Numbers of the steps that end at given times. Local.
+
+        Raises:
+            MaterialError: No step ends there.
+        """
+        wanted, known = np.atleast_1d(np.asarray(times, float)), self.times
+        scale = np.nanmax(np.abs(known), initial=0.0)
+        hits = np.abs(known[None, :] - wanted[:, None]) <= 1e-12 * scale
+        if not hits.any(axis=1).all():
+            raise MaterialError(
+                f"Recording: no step ends at t={wanted[~hits.any(axis=1)].tolist()}; steps end at "
+                f"{known.tolist()}"
+            )
+        return hits.argmax(axis=1)
+
+    # -- derivatives ----------------------------------------------------------------------
+
+    def vjp(self, cotangents: Mapping[str, Any]) -> dict[str, Floats]:
+        """Reverse: derivatives of sum(cotangent * observation) with respect to all controls.
+
+        One adjoint solve per step, whatever the number of controls.
+
+        Args:
+            cotangents: (steps, *shape) by observation; a missing name: zero.
+
+        Returns:
+            By control: of the control's shape, with an axis of steps in front for ``per_step``.
+            The same on all ranks.
+
+        Raises:
+            MaterialError: Nothing was recorded, the run failed, parameters have changed since,
+                or shapes do not fit.
+            ConvergenceError: A linear or local solve failed; the problem is as it was.
+        """
+        self._check_ready("cotangents", cotangents, self._shapes_of_observations())
+        given = {name: np.asarray(value, float) for name, value in cotangents.items()}
+        return self._sweeps.reverse(given, self._own())
+
+    def jvp(self, directions: Mapping[str, Any]) -> Observed:
+        """Forward: derivatives of all observations along a direction of the controls.
+
+        Args:
+            directions: By control, of its shape; a missing name: zero.
+
+        Returns:
+            (steps, *shape) by observation; the same on all ranks.
+
+        Raises:
+            MaterialError: As ``vjp``.
+            ConvergenceError: As ``vjp``.
+        """
+        return self._forward([directions])[0]
+
+    def jacobian(self, controls: list[str] | None = None) -> dict[str, Observed]:
+        """Derivatives of all observations with respect to some controls, by forward mode.
+
+        One linear solve per step and entry of a control; the factorisations are shared.
+
+        Args:
+            controls: Names; None: all.
+
+        Returns:
+            ``[control][observation]``: (*control shape, steps, *observation shape).
+        """
+        names = list(self.controls) if controls is None else controls
+        shapes = self._shapes_of_controls()
+        with collectively(self.comm):
+            unknown = set(names) - set(shapes)
+            if unknown:
+                raise MaterialError(
+                    f"Recording: no control {sorted(unknown)}; there are {sorted(shapes)}"
+                )
+        cases = []
+        for name in names:
+            for k in range(int(np.prod(shapes[name]))):
+                unit = np.zeros(shapes[name])
+                unit.reshape(-1)[k] = 1.0
+                cases.append({name: unit})
+        results, found = iter(self._forward(cases)), {}
+        for name in names:
+            rows = [next(results) for _ in range(int(np.prod(shapes[name])))]
+            found[name] = {
+                key: np.array([row[key] for row in rows]).reshape(
+                    *shapes[name], *rows[0][key].shape
+                )
+                for key in self.observers
+            }
+        return found
+
+    def gradient(self, loss: Callable[[Any], Any]) -> tuple[float, dict[str, Floats]]:
+        """Value and gradient of a number that is computed from the observations.
+
+        Args:
+            loss: JAX function of ``observed`` (arrays by name) that returns a scalar.
+
+        Returns:
+            (value, gradient by control).
+
+        Raises:
+            MaterialError: As ``vjp``; or the loss is not a finite scalar.
+        """
+        self._check_ready("cotangents", {}, {})
+        observed = {name: jnp.asarray(value) for name, value in self.observed.items()}
+        with collectively(self.comm):
+            value, slope = jax.value_and_grad(loss)(observed)
+            finite = all(np.isfinite(s).all() for s in slope.values())
+            if not (np.isfinite(value) and finite):
+                raise MaterialError(f"Recording: the loss or its slope is not finite: {value}")
+        return float(value), self.vjp({name: np.asarray(s) for name, s in slope.items()})
+
+    def gauss_newton(
+        self, loss: Callable[[Any], Any], directions: Mapping[str, Any]
+    ) -> dict[str, Floats]:
+        """Product of the Gauss-Newton matrix J^T H J of a loss with a direction.
+
+        H is the Hessian of the loss with respect to the observations, J the Jacobian of the
+        observations. One forward and one reverse sweep.
+
+        Args:
+            loss: As for ``gradient``.
+            directions: As for ``jvp``.
+
+        Returns:
+            By control.
+        """
+        change = self.jvp(directions)
+        observed = {name: jnp.asarray(value) for name, value in self.observed.items()}
+        tangent = {name: jnp.asarray(value) for name, value in change.items()}
+        curved = jax.jvp(jax.grad(loss), (observed,), (tangent,))[1]
+        return self.vjp({name: np.asarray(value) for name, value in curved.items()})
+
+    def memory(self, steps: int) -> float:
+        """Megabytes that a number of steps needs on this rank, in memory or on disk. Local."""
+        states = sum(v.nbytes for v in self._state.read().values())
+        kept = 1 + steps // self._tape.every
+        u = sum(f.x.array.nbytes for f in self.problem.functions)
+        return (states * kept + u * steps) / 1e6
+
+    # -- internal -------------------------------------------------------------------------
+
+    def _forward(self, cases: list[Mapping[str, Any]]) -> list[Observed]:
+        shapes = self._shapes_of_controls()
+        for case in cases:
+            self._check_ready("directions", case, shapes)
+        return self._sweeps.forward(cases, self._own())
+
+    def _own(self) -> dict[str, bool]:
+        assert self._start is not None
+        return self._start[2]
+
+    def _record(self) -> None:
+        """Called before each commit, at the converged step."""
+        problem = self.problem
+        last = self._tape.steps[-1] if self._tape.steps else None
+        world = self._world.save(None if last is None else last.world)
+        u = [f.x.array.copy() for f in problem.functions]
+        dt = problem.materials[0].dt
+        self._tape.add(Step(dt, problem.time, u, world))
+        if self._tape.wants_state():
+            self._tape.add_state(self._state.read(trial=True))
+        for name, observer in self.observers.items():
+            self._values[name].append(np.asarray(observer.observe(), float))
+
+    def _everything_read(self) -> World:
+        problem = self.problem
+        symbols: list[Any] = list(problem.forms)
+        unknowns: list[Any] = list(problem.functions)
+        for material in problem.materials:
+            symbols += material.input_vectors.values()
+            fields = material.evaluation.parameter_fields.values()
+            symbols += [field.symbol for field in fields if field.symbol is not None]
+            unknowns += [*material.functions(), *material.tangents.functions()]
+        for observer in self.observers.values():
+            symbols += observer.symbols()
+        return World(symbols, problem.bcs, unknowns)
+
+    def _check_controls(self) -> None:
+        for name, control in self.controls.items():
+            if not isinstance(control, LawParameter | Coefficient):
+                raise MaterialError(
+                    f"Recording: control '{name}' must be a LawParameter, a Coefficient or "
+                    f"RegionValues; got {type(control).__name__}"
+                )
+            for material in getattr(control, "materials", []):
+                if material not in self.problem.materials:
+                    raise MaterialError(
+                        f"Recording: the control '{name}' belongs to {material.name}, which is no "
+                        "material of the problem"
+                    )
+
+    def _shapes_of_observations(self) -> dict[str, tuple[int, ...]]:
+        return {name: (self.steps, *o.shape) for name, o in self.observers.items()}
+
+    def _shapes_of_controls(self) -> dict[str, tuple[int, ...]]:
+        return {
+            name: (self.steps, *c.shape) if getattr(c, "per_step", False) else tuple(c.shape)
+            for name, c in self.controls.items()
+        }
+
+    def _check_ready(
+        self, what: str, given: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
+    ) -> None:
+        with collectively(self.comm):
+            if self._running:
+                raise MaterialError("Recording: leave the `with` block before differentiating")
+            if self._failed:
+                raise MaterialError(
+                    f"Recording: the recorded run ended with {self._failed}; a failed solve has no "
+                    "derivative. Record a run that succeeds"
+                )
+            if not self.steps:
+                raise MaterialError(
+                    "Recording: no step was recorded; run the load steps inside `with recording:`"
+                )
+            for material, law in zip(self.problem.materials, self._laws, strict=True):
+                if material.material is not law:
+                    raise MaterialError(
+                        f"Recording: parameters of {material.name} have changed since the run was "
+                        "recorded; record it again"
+                    )
+            for name, control in self.controls.items():
+                if isinstance(control, Coefficient) and not control.per_step:
+                    self._check_constant(name, control)
+            for name, value in given.items():
+                if name not in shapes:
+                    raise MaterialError(
+                        f"Recording: {what} '{name}' is unknown; there are {sorted(shapes)}"
+                    )
+                array = np.asarray(value, float)
+                if array.shape != shapes[name] or not np.isfinite(array).all():
+                    raise MaterialError(
+                        f"Recording: {what} '{name}': got shape {array.shape}, expected finite "
+                        f"numbers of shape {shapes[name]}"
+                    )
+
+    def _check_constant(self, name: str, control: Coefficient) -> None:
+        index = self._world.index(control.data)
+        worlds = [step.world for step in self._tape.steps]
+        if any(w[index] is not worlds[0][index] for w in worlds):
+            raise MaterialError(
+                f"Recording: the control '{name}' has changed during the steps; give "
+                "Coefficient(..., per_step=True) to differentiate with respect to its value at "
+                "each step"
+            )
+
+    def _say_memory(self) -> None:
+        most = self.comm.allreduce(self.memory(100), op=MPI.MAX)
+        if self._progress:
+            where = "on disk" if self._tape.store == "disk" else "in memory"
+            self.problem.progress.say(
+                f"admat: recording for sensitivities: {most:.1f} MB {where} per 100 steps and rank"
+            )
