@@ -13,6 +13,8 @@ from .case_file import Case as Case
 from .case_file import read_case as read_case
 from .case_file import run_case as run_case
 from .driver import drive as drive
+from .field_data import FieldData as FieldData
+from .field_data import read_field_data as read_field_data
 from .path import Path as Path
 from .response import PathResponse as PathResponse
 from .response import RecordedSteps as RecordedSteps

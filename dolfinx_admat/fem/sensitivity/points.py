@@ -17,7 +17,7 @@ from ._slopes import owned
 from .observations import Cotangents, Tangents
 
 Floats = npt.NDArray[np.float64]
-#: A point may lie outside the mesh by this much of the mesh's diagonal: its coordinates are rounded.
+#: So much of the mesh's diagonal a point may lie outside of it: coordinates in files are rounded.
 ROUNDED = 1e-6
 
 
@@ -63,12 +63,12 @@ class PointMatrix:
             tolerance = ROUNDED * float(np.linalg.norm(high - low))
         with collectively(self._comm):
             cells, reference, distance = _located(V.mesh, array, tolerance)
-        least = self._comm.allreduce(distance, op=_LEAST)
+        least = _least(self._comm, distance)
         if (outside := np.flatnonzero(least > tolerance)).size:
             raise MaterialError(_message(array, outside, low, high, tolerance))
         # Of the ranks that are equally near, the first one.
         mine = np.where(distance == least, self._comm.rank, self._comm.size)
-        self._here = np.flatnonzero(self._comm.allreduce(mine, op=_LEAST) == self._comm.rank)
+        self._here = np.flatnonzero(_least(self._comm, mine) == self._comm.rank)
         basis = V.element.basix_element.tabulate(0, reference[self._here])[0, :, :, 0]
         dofs = V.dofmap.list[cells[self._here]].astype(np.int64) * V.dofmap.bs
         #: Columns and weights of the rows of H that are here; (here, basis functions).
@@ -152,16 +152,20 @@ class PointDisplacements:
         return self._matrix.values(tangents.u[self._block])
 
 
-def _minimum(a: Any, b: Any) -> Any:
-    return np.minimum(a, b)
-
-
-_LEAST: Any = _minimum
+def _least(comm: MPI.Comm, numbers: npt.NDArray) -> npt.NDArray:
+    """Smallest of all ranks, one by one. Collective: yes."""
+    result = np.array(numbers)
+    comm.Allreduce(MPI.IN_PLACE, result, MPI.MIN)
+    return result
 
 
 def _checked_components(V: Any, components: Sequence[int] | None) -> tuple[int, ...]:
     bs = V.dofmap.bs
-    if V.num_sub_spaces not in (0, bs) or V.element.needs_dof_transformations:
+    try:
+        nodal = V.num_sub_spaces in (0, bs) and V.element.basix_element.value_size == 1
+    except RuntimeError:  # no element of basix, e.g. of quadrature points
+        nodal = False
+    if not nodal or V.element.needs_dof_transformations:
         raise MaterialError(
             "PointMatrix: expected a space of nodal values (Lagrange, DG); got "
             f"{V.ufl_element()}. Of a mixed-element space give the unknowns as a list of blocks"
@@ -192,8 +196,8 @@ def _checked_points(mesh: Any, points: npt.ArrayLike) -> Floats:
 def _extent(mesh: Any) -> tuple[Floats, Floats]:
     """Corners of a box around the mesh. Collective: yes."""
     x, nothing = mesh.geometry.x[:, : mesh.geometry.dim], np.full(mesh.geometry.dim, np.inf)
-    low = mesh.comm.allreduce(x.min(axis=0) if len(x) else nothing, op=_LEAST)
-    high = -mesh.comm.allreduce((-x).min(axis=0) if len(x) else nothing, op=_LEAST)
+    low = _least(mesh.comm, x.min(axis=0) if len(x) else nothing)
+    high = -_least(mesh.comm, (-x).min(axis=0) if len(x) else nothing)
     return low, high
 
 
@@ -244,15 +248,18 @@ def _located(
 
 def _nearest_inside(mesh: Any, cell: int, points: Floats) -> tuple[Floats, Floats]:
     """Nearest points in one cell, in its reference coordinates, and their distances. Local."""
-    axes, coordinates = mesh.geometry.dim, mesh.geometry.cmap
+    axes, coordinates = mesh.geometry.dim, mesh.geometry.cmaps[0]
     nodes = mesh.geometry.x[mesh.geometry.dofmaps[0][cell]]
     # Onto the convex hull of the nodes, which is the cell itself if its faces are flat ...
     hulled = points + np.array([geometry.compute_distance_gjk(nodes, p[None]) for p in points])
     frame = np.ascontiguousarray(nodes[:, :axes])
     try:
         X = coordinates.pull_back(np.ascontiguousarray(hulled[:, :axes]), frame, tol=1e-10)
-    except RuntimeError:  # Newton's method for a curved cell, far from it
-        return np.zeros((len(points), axes)), np.full(len(points), np.inf)
+    except RuntimeError:  # Newton's method for a curved cell failed at one of them
+        if len(points) == 1:
+            return np.zeros((1, axes)), np.full(1, np.inf)
+        single = [_nearest_inside(mesh, cell, p[None]) for p in points]
+        return np.concatenate([X for X, _ in single]), np.concatenate([d for _, d in single])
     # ... and into it, if they are not.
     X = np.clip(X, 0.0, 1.0)
     if mesh.topology.cell_name() in ("interval", "triangle", "tetrahedron"):
