@@ -6,4 +6,6 @@ from .controls import RegionValues as RegionValues
 from .observations import Integral as Integral
 from .observations import Observer as Observer
 from .observations import Reaction as Reaction
+from .points import PointDisplacements as PointDisplacements
+from .points import PointMatrix as PointMatrix
 from .recording import Recording as Recording
