@@ -5,12 +5,16 @@ from types import SimpleNamespace
 from mpi4py import MPI
 
 import basix.ufl
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import ufl
 from dolfinx import fem, mesh
 
+import dolfinx_admat as admat
 from dolfinx_admat import MaterialError
-from dolfinx_admat.fem.sensitivity.points import PointDisplacements, PointMatrix
+from dolfinx_admat.fem import MaterialProblem, QuadratureMaterial, plane_strain
+from dolfinx_admat.fem.sensitivity import LawParameter, PointDisplacements, PointMatrix, Recording
 
 COMM = MPI.COMM_WORLD
 CELLS = {
@@ -222,3 +226,54 @@ def test_observer(rng):
     observer.pull(w, bars)
     pulled = COMM.allreduce((bars.u[1] - 1.0) @ u.x.array[:size])
     assert np.sum(w * observer.push(SimpleNamespace(u=[p, u]))) == pytest.approx(pulled, rel=1e-12)
+
+
+def test_gradient_of_a_misfit_at_points():
+    """A plate sheared into plasticity and back; adjoint, tangent and differences."""
+    domain = mesh.create_rectangle(COMM, [np.zeros(2), np.array([2.0, 1.0])], (4, 3))
+    V = fem.functionspace(domain, ("P", 1, (2,)))
+    u, v = fem.Function(V), ufl.TestFunction(V)
+    steel = admat.J2Plasticity(200.0, 0.3, admat.LinearHardening(0.3, 10.0))
+    law = QuadratureMaterial(domain, steel, {"strain": plane_strain(u)}, degree=1)
+    load = fem.Constant(domain, np.zeros(2))
+    F = ufl.inner(law["stress"], plane_strain(v)) * law.dx - ufl.inner(load, v) * ufl.ds
+    left = fem.locate_dofs_geometrical(V, lambda x: np.isclose(x[0], 0.0))
+    problem = MaterialProblem(
+        F, u, materials=[law], bcs=[fem.dirichletbc(np.zeros(2), left, V)],
+        petsc_options_prefix="points_", solver="direct",
+        petsc_options={"snes_rtol": 1e-12, "snes_atol": 1e-13, "snes_stol": 0.0},
+    )  # fmt: skip
+    H = LawParameter(law, "hardening.H")
+    points = [[2.0, 1.0], [1.3, 0.4], [0.5, 0.77]]
+    recording = Recording(
+        problem, observe={"u": PointDisplacements(points)}, controls={"H": H}, progress=False
+    )
+
+    def run():
+        with recording:
+            for traction in (0.03, 0.05, 0.01):
+                load.value[:] = 0.0, traction
+                problem.solve()
+        return recording.observed["u"]
+
+    weight = np.array([1.0, -2.0, 3.0])[:, None, None]  # of steps
+
+    def misfit(observed):
+        return jnp.sum(weight * observed["u"] ** 2)
+
+    observed = run()
+    assert observed.shape == (3, 3, 2)
+    largest = np.max(law.values("equivalent_plastic_strain"), initial=0.0)
+    assert COMM.allreduce(largest, MPI.MAX) > 1e-4
+    value, gradient = recording.gradient(misfit)
+    forward = recording.jvp({"H": 1.0})["u"]
+    slope = float(gradient["H"])
+    assert np.sum(2.0 * weight * observed * forward) == pytest.approx(slope, rel=1e-9)
+    ends = []
+    for change in (0.01, -0.01):
+        recording.restart()
+        H.set(10.0 + change)
+        ends.append(float(misfit({"u": run()})))
+    # Truncation (1e-3)^2, and round-off of solves to 1e-12 over a change of 1e-3.
+    assert (ends[0] - ends[1]) / 0.02 == pytest.approx(slope, rel=1e-5)
+    assert abs(slope) * 10.0 > 1e-3 * abs(value)

@@ -139,6 +139,10 @@ class PointDisplacements:
         self._matrix = PointMatrix(V, self._points, self._components, self._tolerance)
         self.shape = self._matrix.shape
 
+    def symbols(self) -> list[Any]:
+        """None but the problem's own."""
+        return []
+
     def observe(self) -> Floats:
         """The values. Collective: yes."""
         return self._matrix.values(self._u)
