@@ -56,57 +56,54 @@ class Place(NamedTuple):
     log: bool
 
 
-class FreeParameters:
-    """The free parameters of a law as one vector z, about 1 in size, and back.
-
-    Args:
-        law: The law; parameters that are not named keep its values.
-        free: By dotted name, ``{"hardening.Q": Free(0, 500)}``; a pair ``(lower, upper)`` is the
-            same. The name of a part, such as a network, frees all parameters in it.
+class FreeVector:
+    """Free parameters as one vector z, about 1 in size, and back.
 
     Attributes:
+        parameters: Their names.
         names: Name of each entry, e.g. ``hardening.Q`` or ``hardening.Q[1]``.
         start: First values, in the units of the law; (entries,).
         lower: Bounds; (entries,).
         upper: Bounds; (entries,).
         scale: x = scale * z, or exp(z) where ``log``; (entries,).
         log: Which entries are seen as logarithms; (entries,).
-
-    Raises:
-        MaterialError: Unknown name, bounds crossed or not admissible, start outside them.
     """
 
-    def __init__(self, law: Material, free: Mapping[str, Any]) -> None:
-        if not isinstance(law, Material):
-            raise MaterialError(f"fit: expected a law; got {type(law).__name__}")
-        if not isinstance(free, Mapping) or not free:
-            raise MaterialError(
-                f'fit: expected free parameters by name, e.g. {{"E": Free(1e3, 1e6)}}; got {free!r}'
-            )
-        self.law = law
-        leaves = named_leaves(law)
-        known = {n: v for n, v in leaves.items() if _is_number(v)}
-        ranges = parameter_ranges(law)
+    def set_up(
+        self,
+        what: str,
+        free: Mapping[str, Free | tuple[Any, Any]],
+        values: Mapping[str, Any],
+        ranges: Mapping[str, Any],
+    ) -> None:
+        """Collect all entries.
+
+        Args:
+            what: Who says so, in messages.
+            free: By name; a pair ``(lower, upper)`` is ``Free(lower, upper)``.
+            values: Present values.
+            ranges: Ranges that the law admits, where there are any.
+
+        Raises:
+            MaterialError: Bounds crossed or not admissible, start outside them.
+        """
         self.names: list[str] = []
-        self.places: tuple[Place, ...] = ()
         self.parameters: list[str] = []
+        self._shapes: list[tuple[int, ...]] = []
         parts: dict[str, list[Floats]] = {k: [] for k in ("start", "lower", "upper", "scale")}
         log: list[bool] = []
-        for name, given in _expanded(law, free, known).items():
-            shape = np.shape(known[name])
-            values = _entries(
-                f"fit: {type(law).__name__}: '{name}'", given, known[name], ranges.get(name)
-            )
-            place = Place(list(leaves).index(name), len(self.names), shape, given.log)
-            self.places += (place,)
+        for name, item in free.items():
+            given = _as_free(what, name, item)
+            shape = np.shape(values[name])
+            entries = _entries(f"{what}: '{name}'", given, values[name], ranges.get(name))
             self.parameters.append(name)
+            self._shapes.append(shape)
             self.names += [name + _index(i) for i in np.ndindex(*shape)]
-            for key, value in zip(parts, values, strict=True):
+            for key, value in zip(parts, entries, strict=True):
                 parts[key].append(value)
             log += [given.log] * int(np.prod(shape))
         self.start, self.lower, self.upper, self.scale = (np.concatenate(p) for p in parts.values())
         self.log = np.array(log, bool)
-        self.check(self.start)
 
     @property
     def size(self) -> int:
@@ -128,18 +125,11 @@ class FreeParameters:
 
     def values(self, x: Floats) -> dict[str, Floats]:
         """By parameter, in its shape."""
-        return {
-            name: x[p.first : p.first + int(np.prod(p.shape))].reshape(p.shape)
-            for name, p in zip(self.parameters, self.places, strict=True)
-        }
-
-    def check(self, x: Floats) -> None:
-        """Whether the law admits these values, also together; else a MaterialError."""
-        check_parameters(self.law, {k: jnp.asarray(v) for k, v in self.values(x).items()})
-
-    def law_at(self, x: Floats) -> Material:
-        """The law with these values."""
-        found: Material = insert(self.law, self.places, jnp.asarray(self.scale), self.to_z(x))
+        found, first = {}, 0
+        for name, shape in zip(self.parameters, self._shapes, strict=True):
+            size = int(np.prod(shape))
+            found[name] = x[first : first + size].reshape(shape)
+            first += size
         return found
 
     def sample(self, rng: np.random.Generator) -> Floats:
@@ -163,6 +153,49 @@ class FreeParameters:
         return np.clip(x, low + margin, high - margin)
 
 
+class FreeParameters(FreeVector):
+    """The free parameters of a law.
+
+    Args:
+        law: The law; parameters that are not named keep its values.
+        free: By dotted name, ``{"hardening.Q": Free(0, 500)}``; a pair ``(lower, upper)`` is the
+            same. The name of a part, such as a network, frees all parameters in it.
+
+    Raises:
+        MaterialError: Unknown name, bounds crossed or not admissible, start outside them.
+    """
+
+    def __init__(self, law: Material, free: Mapping[str, Any]) -> None:
+        if not isinstance(law, Material):
+            raise MaterialError(f"fit: expected a law; got {type(law).__name__}")
+        if not isinstance(free, Mapping) or not free:
+            raise MaterialError(
+                f'fit: expected free parameters by name, e.g. {{"E": Free(1e3, 1e6)}}; got {free!r}'
+            )
+        self.law = law
+        leaves = named_leaves(law)
+        known = {n: v for n, v in leaves.items() if _is_number(v)}
+        found = _expanded(law, free, known)
+        self.set_up(f"fit: {type(law).__name__}", found, known, parameter_ranges(law))
+        first = 0
+        places = []
+        for name, given in found.items():
+            shape = np.shape(known[name])
+            places.append(Place(list(leaves).index(name), first, shape, given.log))
+            first += int(np.prod(shape))
+        self.places = tuple(places)
+        self.check(self.start)
+
+    def check(self, x: Floats) -> None:
+        """Whether the law admits these values, also together; else a MaterialError."""
+        check_parameters(self.law, {k: jnp.asarray(v) for k, v in self.values(x).items()})
+
+    def law_at(self, x: Floats) -> Material:
+        """The law with these values."""
+        found: Material = insert(self.law, self.places, jnp.asarray(self.scale), self.to_z(x))
+        return found
+
+
 def insert(law: Any, places: tuple[Place, ...], scale: Any, z: Any) -> Any:
     """The law with its free parameters from z; differentiable."""
     leaves, tree = jax.tree.flatten(law)
@@ -181,16 +214,21 @@ def _index(index: tuple[int, ...]) -> str:
     return "[" + ", ".join(map(str, index)) + "]" if index else ""
 
 
+def _as_free(what: str, name: str, given: Any) -> Free:
+    if isinstance(given, tuple | list) and len(given) == 2:
+        given = Free(*given)
+    if not isinstance(given, Free):
+        raise MaterialError(
+            f"{what}: '{name}': expected Free(lower, upper) or a pair of bounds; got {given!r}"
+        )
+    return given
+
+
 def _expanded(law: Any, free: Mapping[str, Any], known: dict[str, Any]) -> dict[str, Free]:
     """Each parameter with what was said about it, also where a part was named."""
     found: dict[str, Free] = {}
     for name, given in free.items():
-        if isinstance(given, tuple | list) and len(given) == 2:
-            given = Free(*given)
-        if not isinstance(given, Free):
-            raise MaterialError(
-                f"fit: '{name}': expected Free(lower, upper) or a pair of bounds; got {given!r}"
-            )
+        given = _as_free("fit", name, given)
         inside = [name] if name in known else [k for k in known if k.startswith(f"{name}.")]
         if not inside:
             raise MaterialError(unknown(f"fit: parameters of {type(law).__name__}", name, known))

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from dolfinx_admat.errors import MaterialError
 
-from .free import FreeParameters
+from .free import FreeVector
 
 Floats = npt.NDArray[np.float64]
 #: A combination whose singular value is smaller, relative to the largest, has no effect at all.
@@ -106,7 +106,7 @@ class Statistics:
 
 
 def statistics(
-    free: FreeParameters,
+    free: FreeVector,
     x: Floats,
     residuals: Floats,
     jacobian: Floats,
@@ -184,7 +184,7 @@ def statistics(
     )
 
 
-def _warnings(free: FreeParameters, x: Floats, on_bound: Any, freedom: int) -> list[str]:
+def _warnings(free: FreeVector, x: Floats, on_bound: Any, freedom: int) -> list[str]:
     found = []
     for k in np.flatnonzero(on_bound)[:NAMED]:
         side = "lower" if x[k] - free.lower[k] <= free.upper[k] - x[k] else "upper"

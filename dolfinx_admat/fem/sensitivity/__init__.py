@@ -3,6 +3,7 @@
 from .controls import Coefficient as Coefficient
 from .controls import LawParameter as LawParameter
 from .controls import RegionValues as RegionValues
+from .objective import Objective as Objective
 from .observations import Integral as Integral
 from .observations import Observer as Observer
 from .observations import Reaction as Reaction

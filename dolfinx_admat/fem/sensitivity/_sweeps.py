@@ -1,6 +1,6 @@
 """Sweeps over the recorded steps, backwards with the adjoint and forwards with tangents."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -84,9 +84,9 @@ class Sweeps:
                     if values[n - 1].any():
                         self._observers[name].pull(values[n - 1], bars)
                 states, carried, parameters, data = self._adjoint.pull(bars, carried, state_n, dt)
-                for total, found in zip(sums, parameters, strict=True):
+                for known, found in zip(sums, parameters, strict=True):
                     for name, value in found.items():
-                        total[name] = total.get(name, 0.0) + value
+                        known[name] = known.get(name, 0.0) + value
                 for name, value in data.items():
                     of_data[name].append(value)
         for k in range(len(materials)):
@@ -95,19 +95,15 @@ class Sweeps:
         result = {}
         for name, control in self._controls.items():
             if isinstance(control, LawParameter):
-                total = control.join(
-                    {
-                        leaf: sum(sums[materials.index(m)][leaf] for m in control.materials)
-                        for leaf in control.names
-                    }
-                )
+                shares: Any = [sums[materials.index(m)] for m in control.materials]
+                total = control.join({k: sum(s[k] for s in shares) for k in control.names})
                 result[name] = problem.comm.allreduce(np.asarray(total))
             else:
                 result[name] = self._of_steps(control, of_data[name][::-1])
         return result
 
     def forward(
-        self, cases: list[Mapping[str, Any]], own: dict[str, bool]
+        self, cases: Sequence[Mapping[str, Any]], own: dict[str, bool]
     ) -> list[dict[str, Floats]]:
         """Derivatives of all observations along several directions of the controls."""
         problem, steps = self._problem, len(self._tape.steps)

@@ -118,7 +118,8 @@ class Tape:
         if self._folder is None:
             self._folder = tempfile.mkdtemp(prefix=f"admat-history-{self._rank}-", dir=self._where)
         path = os.path.join(self._folder, f"{n}.npz")
-        np.savez(path, **{f"v{k}": value for k, value in enumerate(state.values())})
+        values: dict[str, Any] = {f"v{k}": value for k, value in enumerate(state.values())}
+        np.savez(path, **values)
         self._states[n] = path
         self._names = list(state)
 

@@ -193,7 +193,7 @@ class RegionValues(Coefficient):
 
     def __init__(self, data: Any, tags: Any) -> None:
         super().__init__(data)
-        V = getattr(data, "function_space", None)
+        V: Any = getattr(data, "function_space", None)
         element = None if V is None else V.element.basix_element
         flat = element is not None and element.degree == 0 and V.dofmap.bs == 1
         if V is None or not flat or tags.dim != V.mesh.topology.dim:

@@ -169,7 +169,8 @@ class Integral:
         ]
         self._by_point = [PointSlopes(form, m) for m in problem.materials]
         self._by_data = {n: DataSlope(form, d) for n, d in data.items() if depends(form, d)}
-        self._problem, self._push = problem, None
+        self._problem = problem
+        self._push: tuple[Any] | None = None
 
     def symbols(self) -> list[Any]:
         """The form."""

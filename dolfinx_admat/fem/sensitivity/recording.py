@@ -1,6 +1,6 @@
 """A recorded run of load steps, and its derivatives: forward and reverse."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mpi4py import MPI
@@ -167,6 +167,11 @@ class Recording:
         self.problem.newton.forget()
 
     @property
+    def started(self) -> bool:
+        """Whether something was recorded, be it a failure. Local."""
+        return self._start is not None
+
+    @property
     def steps(self) -> int:
         """Number of recorded steps. Local."""
         return len(self._tape.steps)
@@ -325,7 +330,7 @@ class Recording:
 
     # -- internal -------------------------------------------------------------------------
 
-    def _forward(self, cases: list[Mapping[str, Any]]) -> list[Observed]:
+    def _forward(self, cases: Sequence[Mapping[str, Any]]) -> list[Observed]:
         shapes = self._shapes_of_controls()
         for case in cases:
             self._check_ready("directions", case, shapes)
@@ -421,7 +426,7 @@ class Recording:
                     )
 
     def _check_constant(self, name: str, control: Coefficient) -> None:
-        index = self._world.index(control.data)
+        index: Any = self._world.index(control.data)
         worlds = [step.world for step in self._tape.steps]
         if any(w[index] is not worlds[0][index] for w in worlds):
             raise MaterialError(

@@ -1,0 +1,63 @@
+"""Which controls are free, within which bounds, as the vector that an optimiser sees."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...calibration.free import FreeVector
+from ...errors import MaterialError
+from ...materials.parameters import parameter_ranges
+from .._collective import collectively
+from .controls import Coefficient, LawParameter
+
+if TYPE_CHECKING:
+    from .recording import Recording
+
+Floats = npt.NDArray[np.float64]
+
+
+class FreeControls(FreeVector):
+    """The free controls of a recording as one vector; see ``calibration.free.FreeVector``.
+
+    Args:
+        recording: The recording.
+        free: By control, ``{"Q": Free(0, 500)}``; a pair ``(lower, upper)`` is the same.
+
+    Raises:
+        MaterialError: An unknown control, one that is given by step, bounds that cross or that
+            the law does not admit, a start outside them. Collective: yes.
+    """
+
+    def __init__(self, recording: "Recording", free: Mapping[str, Any]) -> None:
+        now = {name: control.get() for name, control in recording.controls.items()}
+        with collectively(recording.comm):
+            if not free:
+                raise MaterialError("Objective: free is empty; name the controls to be varied")
+            for name in free:
+                if name not in now:
+                    raise MaterialError(
+                        f"Objective: no control '{name}'; the recording has {sorted(now)}"
+                    )
+                control = recording.controls[name]
+                if isinstance(control, Coefficient) and control.per_step:
+                    raise MaterialError(
+                        f"Objective: the control '{name}' has a value per step, which your load "
+                        "function sets; it cannot be varied here"
+                    )
+            ranges = {}
+            for name in free:
+                control = recording.controls[name]
+                if isinstance(control, LawParameter) and control.names == [control.name]:
+                    limits = parameter_ranges(control.materials[0].material)
+                    ranges[name] = limits.get(control.name)
+            self.set_up("Objective", free, {name: now[name] for name in free}, ranges)
+
+    def split(self, x: Floats) -> dict[str, Floats]:
+        """By control, in its shape."""
+        return self.values(x)
+
+    def join(self, values: Mapping[str, Floats]) -> Floats:
+        """The inverse of ``split``."""
+        return np.concatenate([np.ravel(values[name]) for name in self.parameters])
