@@ -1,5 +1,7 @@
 """What a law does along a schedule, as a JAX function of its free parameters."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -64,43 +66,36 @@ def respond(
     return values[jnp.asarray(schedule.ends)], code[jnp.argmax(code != 0)]
 
 
-def respond_all(
-    law: Material,
-    places: tuple[Place, ...],
-    scale: jax.Array,
-    z: jax.Array,
-    schedules: Schedule,
-    tangent: Strategy | None = None,
+def _specimens(function: Callable[..., Any]) -> Any:
+    """Compile a function of one specimen, (law, places, scale, z, schedule, ...), for many.
+
+    Mapped over specimens last, after differentiation. One compilation for each structure of law,
+    free parameters and shapes, whatever the numbers, so that many fits share it.
+    """
+
+    def all_specimens(law: Material, places: Any, scale: Any, z: Any, *each: Any) -> Any:
+        return jax.vmap(lambda *one: function(law, places, scale, z, *one))(*each)
+
+    return eqx.filter_jit(all_specimens)
+
+
+def _values(
+    law: Material, places: tuple[Place, ...], scale: jax.Array, z: jax.Array, schedule: Schedule
 ) -> tuple[jax.Array, jax.Array]:
-    """All experiments of a stacked schedule: (experiments, rows, columns) and (experiments,)."""
-    whole = insert(law, places, scale, z)
-    result: Any = jax.vmap(lambda s: respond(whole, s, tangent))(schedules)
-    return result
+    return respond(insert(law, places, scale, z), schedule)
 
 
-#: The compiled functions: one compilation for each structure of law, free parameters and shapes,
-#: whatever the numbers, so that many fits share it.
-values_and_status: Any = eqx.filter_jit(respond_all)
-
-
-def _jacobian(
-    reverse: bool,
-    law: Material,
-    places: tuple[Place, ...],
-    scale: jax.Array,
-    z: jax.Array,
-    schedules: Schedule,
-    tangent: Strategy | None = None,
-) -> jax.Array:
+def _jacobian(reverse: bool, tangent: Strategy | None) -> Callable[..., jax.Array]:
     differentiate = jax.jacrev if reverse else jax.jacfwd
-    found: Any = differentiate(
-        lambda z: respond_all(law, places, scale, z, schedules, tangent)[0][..., :-1]
-    )(z)
-    return found
 
+    def of_one(law: Any, places: Any, scale: Any, z: jax.Array, schedule: Schedule) -> jax.Array:
+        def compared(z: jax.Array) -> jax.Array:
+            return respond(insert(law, places, scale, z), schedule, tangent)[0][:, :-1]
 
-#: d(values)/dz without the abscissa: (experiments, rows, columns - 1, entries).
-jacobian: Any = eqx.filter_jit(_jacobian)
+        found: jax.Array = differentiate(compared)(z)
+        return found
+
+    return of_one
 
 
 def _loss(
@@ -108,20 +103,23 @@ def _loss(
     places: tuple[Place, ...],
     scale: jax.Array,
     z: jax.Array,
-    schedules: Schedule,
+    schedule: Schedule,
     data: jax.Array,
     factors: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    values, code = respond_all(law, places, scale, z, schedules)
-    good = factors > 0.0
-    residual = jnp.where(good, (values[..., :-1] - data) * factors, 0.0)
-    return jnp.sum(residual**2), code
+    values, code = _values(law, places, scale, z, schedule)
+    residual = jnp.where(factors > 0.0, (values[:, :-1] - data) * factors, 0.0)
+    return 0.5 * jnp.sum(residual**2), code
 
 
-def _loss_and_gradient(*arguments: Any) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
-    result: Any = jax.value_and_grad(_loss, argnums=3, has_aux=True)(*arguments)
-    return result
+#: Compared components and status: (experiments, rows, columns) and (experiments,).
+values_and_status = _specimens(_values)
+
+#: (loss, status) and d(loss)/dz in reverse: (experiments,) each and (experiments, entries).
+loss_and_gradient = _specimens(jax.value_and_grad(_loss, argnums=3, has_aux=True))
 
 
-#: (sum of squares, status), and d(sum of squares)/dz in reverse: (entries,).
-loss_and_gradient: Any = eqx.filter_jit(_loss_and_gradient)
+@functools.cache
+def jacobian(reverse: bool, tangent: Strategy | None = None) -> Any:
+    """Compiled d(values)/dz without the abscissa: (experiments, rows, columns - 1, entries)."""
+    return _specimens(_jacobian(reverse, tangent))

@@ -259,7 +259,7 @@ def _minimise(search: Search, x: Floats, tolerance: float, most: int) -> tuple[b
             )
         except _Restart:
             continue
-        return bool(found.status > 0), str(found.message).strip("`").replace("`", "'")
+        return bool(found.status > 0), str(found.message).replace("`", "")
 
 
 def finished(

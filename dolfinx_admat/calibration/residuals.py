@@ -22,6 +22,9 @@ from .experiment import Experiment
 from .free import Free, FreeParameters
 
 Floats = npt.NDArray[np.float64]
+#: An experiment is filled up to the length of one that has up to so many times its sub-steps: a
+#: compilation takes seconds, a sub-step microseconds.
+LONGER = 4
 
 
 class Refused(Exception):
@@ -29,7 +32,7 @@ class Refused(Exception):
 
 
 class Group(NamedTuple):
-    """Experiments that are computed together, since their arrays have the same shapes.
+    """Experiments that are computed together; shorter ones are filled up.
 
     Attributes:
         members: Numbers of the experiments.
@@ -137,7 +140,7 @@ class Residuals:
                     name = self.experiments[group.members[k]].name
                     raise Refused(f"experiment '{name}': {LocalStatus(int(code)).message}")
             for k, member in enumerate(group.members):
-                values[member] = np.asarray(found[k])
+                values[member] = np.asarray(found[k])[: len(self._data[member])]
         return values
 
     def predictions(self, x: Floats) -> list[dict[str, Floats]]:
@@ -169,11 +172,11 @@ class Residuals:
         blocks: list[Any] = [None] * len(self.experiments)
         for group in self._groups:
             found = np.asarray(
-                jacobian(self.reverse, *self._arguments(x), group.schedules, tangent)
+                jacobian(self.reverse, tangent)(*self._arguments(x), group.schedules)
             )
             for k, member in enumerate(group.members):
                 f = self._factors[member]
-                blocks[member] = (found[k] * f[..., None])[f > 0]
+                blocks[member] = (found[k][: len(f)] * f[..., None])[f > 0]
         J = np.concatenate(blocks)
         if not np.isfinite(J).all():
             bad = [self.free.names[k] for k in np.flatnonzero(~np.isfinite(J).all(axis=0))]
@@ -202,23 +205,28 @@ class Residuals:
 
     def loss(self, x: Floats, group: Group) -> tuple[float, Floats]:
         """Half the sum of squares of a group, and its gradient in z; () and (entries,)."""
-        data = np.stack([self._data[m] for m in group.members])
-        factors = np.stack([self._factors[m] for m in group.members])
-        (total, codes), slope = loss_and_gradient(
-            *self._arguments(x), group.schedules, np.nan_to_num(data), factors
+        rows = group.schedules.ends.shape[1]
+        data = np.stack([_filled(np.nan_to_num(self._data[m]), rows) for m in group.members])
+        factors = np.stack([_filled(self._factors[m], rows, 0.0) for m in group.members])
+        (values, codes), slopes = loss_and_gradient(
+            *self._arguments(x), group.schedules, data, factors
         )
-        value, gradient = float(total), np.asarray(slope)
+        value, gradient = float(values.sum()), np.asarray(slopes).sum(axis=0)
         if np.any(np.asarray(codes) != 0) or not np.isfinite([value, *gradient]).all():
             raise Refused("a local solve failed, or its derivative is not finite")
-        return 0.5 * value, 0.5 * gradient
+        return value, gradient
 
     def minibatches(self, size: int, rng: np.random.Generator) -> list[Group]:
-        """All experiments once, in random order, in groups of at most ``size``."""
+        """All experiments in random order, in groups of ``size`` as far as there are so many.
+
+        The last one is filled up with some that were there before: one shape, one compilation.
+        """
         batches = []
         for group in self._groups:
             order = rng.permutation(len(group.members))
             for first in range(0, len(order), size):
-                chosen = order[first : first + size]
+                chosen = np.resize(order, max(first + size, len(order)))[first : first + size]
+                chosen = chosen[: len(order)]
                 schedules = jax.tree.map(lambda a, c=chosen: a[c], group.schedules)
                 batches.append(Group(tuple(group.members[k] for k in chosen), schedules))
         return [batches[k] for k in rng.permutation(len(batches))]
@@ -355,16 +363,51 @@ def _factors(experiment: Experiment, rows: int, sigma: dict[str, float]) -> Floa
 
 
 def _grouped(schedules: Sequence[Schedule]) -> list[Group]:
-    """Experiments whose schedules have the same names and shapes, stacked."""
-    groups: dict[Any, list[int]] = {}
-    for number, schedule in enumerate(schedules):
-        leaves, tree = jax.tree.flatten(schedule)
-        key = (str(tree), tuple(leaf.shape for leaf in leaves))
-        groups.setdefault(key, []).append(number)
-    return [
-        Group(tuple(m), jax.tree.map(lambda *a: np.stack(a), *(schedules[k] for k in m)))
-        for m in groups.values()
-    ]
+    """Experiments with the same names and columns and about the same length, stacked."""
+    groups: list[list[int]] = []
+    order = sorted(range(len(schedules)), key=lambda k: -len(schedules[k].advance))
+    for number in order:
+        mine = schedules[number]
+        for group in groups:
+            longest = schedules[group[0]]
+            if _kind(mine) == _kind(longest) and len(longest.advance) <= LONGER * len(mine.advance):
+                group.append(number)
+                break
+        else:
+            groups.append([number])
+    found = []
+    for members in map(sorted, groups):
+        steps = max(len(schedules[k].advance) for k in members)
+        rows = max(len(schedules[k].ends) for k in members)
+        each = [_longer(schedules[k], steps, rows) for k in members]
+        found.append(Group(tuple(members), jax.tree.map(lambda *a: np.stack(a), *each)))
+    return found
+
+
+def _kind(s: Schedule) -> Any:
+    """What must agree, other than lengths."""
+    along = jax.tree.leaves((s.inputs, s.weights, s.capture))  # one row per sub-step
+    fixed, tree = jax.tree.flatten((s.source, s.columns, s.factors, s.state, s.parameters))
+    names = [sorted(s.inputs), sorted(s.weights)]
+    return names, str(tree), [a.shape[1:] for a in along], [a.shape for a in fixed]
+
+
+def _longer(schedule: Schedule, steps: int, rows: int) -> Schedule:
+    """With more sub-steps, without consequences, and more rows, which are not looked at."""
+    fill = lambda tree: jax.tree.map(lambda a: _filled(a, steps), tree)  # noqa: E731
+    return schedule._replace(
+        inputs=fill(schedule.inputs),
+        weights=fill(schedule.weights),
+        capture=_filled(schedule.capture, steps, False),
+        advance=_filled(schedule.advance, steps, False),
+        ends=_filled(schedule.ends, rows),
+    )
+
+
+def _filled(array: Any, length: int, value: Any = None) -> Any:
+    """Repeat the last row, or a value, up to a length."""
+    last = array[-1:] if value is None else np.full_like(array[-1:], value)
+    return np.concatenate([array, np.repeat(last, length - len(array), axis=0)])
 
 
 def _parts(result: Any) -> Parts:
