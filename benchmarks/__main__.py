@@ -51,6 +51,7 @@ SECTIONS = {
     "fe": Section("fe", "measure", "fe"),
     "mpi": Section("fe", "measure_parallel", "mpi", cpu=False),
     "solver": Section("solvers", "measure", "solver"),
+    "sensitivity": Section("sensitivity", "measure", "sensitivity"),
 }
 
 

@@ -106,7 +106,7 @@ def others(numbers):
     rows = [
         [f"`{key}`", figure(value)]
         for key, value in numbers.items()
-        if key.split(".")[0] in ("mpi", "solver")
+        if key.split(".")[0] in ("mpi", "solver", "sensitivity")
     ]
     return table(["key", "value"], rows)
 
