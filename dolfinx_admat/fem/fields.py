@@ -66,6 +66,8 @@ class PointField:
             else:
                 self._fill(np.asarray(value, dtype=float), shape, what)
         if symbolic:
+            if not ufl.domain.extract_domains(value):  # an expression of numbers has no mesh
+                value = value * dolfinx.fem.Constant(mesh, 1.0)
             self._expression = dolfinx.fem.Expression(
                 value, points, comm=mesh.comm, jit_options=jit_options, entity_maps=entity_maps
             )

@@ -1,0 +1,306 @@
+"""Gradients of whole runs: Taylor tests, differences, transposes, equal on 1, 2 and 3 ranks."""
+
+from mpi4py import MPI
+
+import basix.ufl
+import bodies
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import ufl
+from dolfinx import fem, mesh
+from recorded import (
+    Run,
+    assert_differences,
+    assert_same_on_all_ranks,
+    assert_taylor,
+    assert_transposed,
+)
+
+import dolfinx_admat as admat
+from dolfinx_admat.fem import (
+    MaterialProblem,
+    QuadratureMaterial,
+    deformation_gradient,
+    plane_strain,
+    strain,
+    with_dilatation,
+)
+from dolfinx_admat.fem.sensitivity import (
+    Coefficient,
+    Integral,
+    LawParameter,
+    Reaction,
+    RegionValues,
+)
+
+COMM = MPI.COMM_WORLD
+STEEL = admat.VoceHardening(sigma_y=200.0, Q=100.0, b=50.0)
+#: Newton to the end, so that differences of results are clean.
+TIGHT = {"snes_rtol": 1e-12}
+
+
+class Block:
+    """A cube, held at z = 0, whose top is moved along z; tetrahedra, or hexahedra."""
+
+    def __init__(self, comm, n=2, *, hexahedra=False, degree=1, partitioner=None):
+        kind = mesh.CellType.hexahedron if hexahedra else mesh.CellType.tetrahedron
+        self.mesh = mesh.create_unit_cube(comm, n, n, n, kind, partitioner=partitioner)
+        self.V = fem.functionspace(self.mesh, ("P", degree, (3,)))
+        self.u, self.v = fem.Function(self.V, name="u"), ufl.TestFunction(self.V)
+        self.bottom, self.top = bodies.facets(self.mesh, 2, 0.0), bodies.facets(self.mesh, 2, 1.0)
+        self.moved = fem.Constant(self.mesh, 0.0)
+        self.bcs = [
+            fem.dirichletbc(np.zeros(3), self.dofs(self.V, self.bottom), self.V),
+            fem.dirichletbc(self.moved, self.dofs(self.V.sub(2), self.top), self.V.sub(2)),
+        ]
+
+    @staticmethod
+    def dofs(V, facets):
+        return fem.locate_dofs_topological(V, 2, facets)
+
+    def field(self, element, function=None, name="f"):
+        f = fem.Function(fem.functionspace(self.mesh, element), name=name)
+        if function is not None:
+            f.interpolate(function)
+        return f
+
+    def work(self, law):
+        return ufl.inner(law["stress"], strain(self.v)) * law.dx
+
+    def problem(self, F, materials, **options):
+        options = {"petsc_options": TIGHT, "progress": False, **options}
+        return MaterialProblem(
+            F, self.u, materials=materials, bcs=self.bcs, petsc_options_prefix="s_", **options
+        )
+
+
+def elastic(comm):
+    """Fields in expressions, a body force, a traction; misfit with data, mean stress, a penalty."""
+    b = Block(comm, degree=2)
+    c = b.field(("P", 1), lambda x: 0.1 * x[0])
+    force = b.field(("P", 1, (3,)), lambda x: np.stack([x[1], 0.0 * x[0], x[0] + x[2]]))
+    t = fem.Constant(b.mesh, (0.5, 1.0, -1.5))
+    data = b.field(("P", 2, (3,)), lambda x: 0.01 * np.stack([x[2], x[0], x[1]]))
+    law = QuadratureMaterial(
+        b.mesh, admat.LinearElastic(100.0, 0.3), {"strain": strain(b.u)}, degree=2,
+        parameters={"E": 100.0 * ufl.exp(c)},
+    )  # fmt: skip
+    F = b.work(law) - ufl.dot(force, b.v) * ufl.dx - ufl.dot(t, b.v) * ufl.ds
+    problem = b.problem(F, [law])
+
+    def march(loads):
+        b.moved.value = 0.02
+        problem.solve()
+
+    return Run(
+        problem,
+        {
+            "force": Reaction(b.top),
+            "misfit": Integral(ufl.inner(b.u - data, b.u - data) * ufl.dx),
+            "stress": Integral(law["stress"][0, 2] * law.dx),
+            "penalty": Integral(ufl.inner(ufl.grad(c), ufl.grad(c)) * ufl.dx),
+        },
+        {
+            "nu": LawParameter(law, "nu"),
+            "c": Coefficient(c),
+            "force": Coefficient(force),
+            "t": Coefficient(t),
+            "data": Coefficient(data),
+            "moved": Coefficient(b.moved, per_step=True),
+        },
+        lambda loads: (setattr(b.moved, "value", loads["moved"][0]), problem.solve()),
+        loads={"moved": [0.02]},
+    )
+
+
+def plastic(comm, **options):
+    """Load, unload, load on; nested parameters, a field per cell, loads per step."""
+    b = Block(comm)
+    E = b.field(("DG", 0), lambda x: 200e3 * (1.0 + 0.1 * x[0]))
+    law = QuadratureMaterial(
+        b.mesh, admat.J2Plasticity(200e3, 0.3, STEEL), {"strain": strain(b.u)}, degree=2,
+        parameters={"E": E},
+    )  # fmt: skip
+    t = fem.Constant(b.mesh, np.zeros(3))
+    extra = {k: options.pop(k) for k in ("solver", "assembly") if k in options}
+    problem = b.problem(b.work(law) - ufl.dot(t, b.v) * ufl.ds, [law], **extra)
+
+    def march(loads):
+        for moved, traction in zip(loads["moved"], loads["t"], strict=True):
+            b.moved.value, t.value[:] = moved, traction
+            problem.solve()
+
+    moved = np.array([0.004, 0.008, 0.003, 0.01])
+    return Run(
+        problem,
+        {
+            "force": Reaction(b.top),
+            "work": Integral(ufl.inner(law["stress"], strain(b.u)) * law.dx),
+            "p": Integral(law["equivalent_plastic_strain"] ** 2 * law.dx),
+            "u": Integral(ufl.inner(b.u, b.u) * ufl.ds),
+        },
+        {
+            "hardening": LawParameter(law, "hardening"),
+            "nu": LawParameter(law, "nu"),
+            "E": Coefficient(E),
+            "t": Coefficient(t, per_step=True),
+            "moved": Coefficient(b.moved, per_step=True),
+        },
+        march,
+        loads={"moved": moved, "t": np.outer(100.0 * moved, [5.0, 10.0, 3.0])},
+        sizes={"hardening": 1.0},
+        **options,
+    )
+
+
+def viscoplastic(comm):
+    """Perzyna; regions, a Function on the boundary per step, steps of several sizes."""
+    b = Block(comm, hexahedra=True)
+    sigma_y = b.field(("DG", 0), lambda x: np.where(x[0] < 0.5, 200.0, 220.0))
+    cells = b.mesh.topology.index_map(3).size_local
+    middle = mesh.compute_midpoints(b.mesh, 3, np.arange(cells, dtype=np.int32))
+    values = (middle[:, 0] > 0.5).astype(np.int32) + 5
+    tags = mesh.meshtags(b.mesh, 3, np.arange(cells, dtype=np.int32), values)
+    law = QuadratureMaterial(
+        b.mesh,
+        admat.PerzynaViscoplasticity(200e3, 0.3, admat.LinearHardening(200.0, 2e3), K=200.0, n=3.0),
+        {"strain": strain(b.u)},
+        degree=2,
+        parameters={"hardening.sigma_y": sigma_y},
+    )
+    g = fem.Function(b.V)
+    shape = b.field(("P", 1, (3,)), lambda x: np.stack([x[1], 0.3 * x[0], 1.0 + 0.2 * x[0]]))
+    shape = Coefficient(shape).get()
+    b.bcs = [b.bcs[0], fem.dirichletbc(g, b.dofs(b.V, b.top))]
+    problem = b.problem(b.work(law), [law])
+    boundary = Coefficient(g, per_step=True)
+
+    def march(loads):
+        for values, dt in zip(loads["g"], [1.0, 0.5, 2.0], strict=True):
+            boundary.write(values, g)
+            problem.solve(dt=dt)
+
+    return Run(
+        problem,
+        {
+            "force": Reaction(b.top),
+            "p": Integral(law["equivalent_plastic_strain"] * law.dx),
+        },
+        {
+            "sigma_y": RegionValues(sigma_y, tags),
+            "K": LawParameter(law, "K"),
+            "n": LawParameter(law, "n"),
+            "g": boundary,
+        },
+        march,
+        loads={"g": np.outer([0.004, 0.007, 0.003], shape)},
+    )
+
+
+def finite(comm):
+    """Finite plasticity under a pressure that follows the surface."""
+    b = Block(comm)
+    gradient = deformation_gradient(b.u)
+    law = QuadratureMaterial(
+        b.mesh, admat.FeFpJ2(200.0, 0.3, admat.VoceHardening(2.0, 1.0, 10.0, H=5.0)),
+        {"deformation_gradient": gradient}, degree=2,
+    )  # fmt: skip
+    p = fem.Constant(b.mesh, 0.3)
+    N = ufl.FacetNormal(b.mesh)
+    area = ufl.det(gradient) * ufl.dot(ufl.inv(gradient).T, N)
+    F = ufl.inner(law["first_piola_stress"], ufl.grad(b.v)) * law.dx
+    problem = b.problem(F + p * ufl.dot(area, b.v) * ufl.ds, [law])
+
+    def march(loads):
+        for moved in loads["moved"]:
+            b.moved.value = moved
+            problem.solve()
+
+    return Run(
+        problem,
+        {
+            "force": Reaction(b.top),
+            "p": Integral(law["equivalent_plastic_strain"] * law.dx),
+            "volume": Integral(ufl.det(gradient) * law.dx),
+        },
+        {
+            "E": LawParameter(law, "E"),
+            "Q": LawParameter(law, "hardening.Q"),
+            "p": Coefficient(p),
+            "moved": Coefficient(b.moved, per_step=True),
+        },
+        march,
+        loads={"moved": [0.1, 0.25, 0.2]},
+    )
+
+
+def two_materials(comm):
+    """Two materials on tagged cells that share a parameter; unloading."""
+    b = Block(comm)
+    left, right = bodies.halves(b.mesh, True)
+    inputs = {"strain": strain(b.u)}
+    hard = QuadratureMaterial(
+        b.mesh, admat.J2Plasticity(200e3, 0.3, STEEL), inputs, degree=2, cells=left
+    )
+    soft = QuadratureMaterial(
+        b.mesh,
+        admat.J2Plasticity(100e3, 0.3, admat.LinearHardening(100.0, 1e3)),
+        inputs,
+        degree=1,
+        cells=right,
+    )
+    problem = b.problem(b.work(hard) + b.work(soft), [hard, soft])
+
+    def march(loads):
+        for moved in loads["moved"]:
+            b.moved.value = moved
+            problem.solve()
+
+    return Run(
+        problem,
+        {
+            "force": Reaction(b.top),
+            "hard": Integral(hard["equivalent_plastic_strain"] * hard.dx),
+            "soft": Integral(soft["stress"][2, 2] * soft.dx),
+        },
+        {
+            "nu": LawParameter([hard, soft], "nu"),
+            "sigma_y": LawParameter([hard, soft], "hardening.sigma_y"),
+            "Q": LawParameter(hard, "hardening.Q"),
+            "H": LawParameter(soft, "hardening.H"),
+            "moved": Coefficient(b.moved, per_step=True),
+        },
+        march,
+        loads={"moved": [0.004, 0.008, 0.005]},
+    )
+
+
+CASES = {f.__name__: f for f in (elastic, plastic, viscoplastic, finite, two_materials)}
+#: Sizes of the Taylor steps.
+STEPS = {
+    "elastic": 0.1,
+    "plastic": 1e-3,
+    "viscoplastic": 1e-3,
+    "finite": 1e-3,
+    "two_materials": 1e-3,
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_taylor(name):
+    assert_taylor(CASES[name](COMM), STEPS[name])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_differences_and_transpose(name, rng):
+    run = CASES[name](COMM)
+    assert_differences(run)
+    assert_transposed(run, rng)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_same_on_all_ranks(name):
+    assert_same_on_all_ranks(CASES[name])
