@@ -188,11 +188,11 @@ class FreeParameters(FreeVector):
 
     def check(self, x: Floats) -> None:
         """Whether the law admits these values, also together; else a MaterialError."""
-        check_parameters(self.law, {k: jnp.asarray(v) for k, v in self.values(x).items()})
+        check_parameters(self.law, self.values(x))
 
     def law_at(self, x: Floats) -> Material:
         """The law with these values."""
-        found: Material = insert(self.law, self.places, jnp.asarray(self.scale), self.to_z(x))
+        found: Material = insert(self.law, self.places, self.scale, self.to_z(x))
         return found
 
 
@@ -202,7 +202,7 @@ def insert(law: Any, places: tuple[Place, ...], scale: Any, z: Any) -> Any:
     for leaf, first, shape, log in places:
         part = slice(first, first + int(np.prod(shape)))
         value = jnp.exp(z[part]) if log else scale[part] * z[part]
-        leaves[leaf] = jnp.reshape(value, shape)
+        leaves[leaf] = jnp.reshape(jnp.asarray(value), shape)
     return jax.tree.unflatten(tree, leaves)
 
 

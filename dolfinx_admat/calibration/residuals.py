@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
@@ -274,7 +273,7 @@ class Residuals:
 
     def _arguments(self, x: Floats) -> tuple:
         free = self.free
-        return self._law, free.places, jnp.asarray(free.scale), jnp.asarray(free.to_z(x))
+        return self._law, free.places, free.scale, free.to_z(x)
 
     def _admit(self, x: Floats) -> None:
         if not np.isfinite(x).all():

@@ -251,22 +251,6 @@ def test_linear_regression_has_its_textbook_statistics(tmp_path):
         result.confidence_intervals(95)
 
 
-def test_intervals_cover_the_truth():
-    """Nominal 95 %: of 200 fits between 178 and 199 cover, but for a chance of 1e-4 each side."""
-    truth = {"E": 100.0, "a": -40.0}
-    strain = np.linspace(0.1, 1.0, 10)
-    path = Path().table(np.arange(1.0, 11.0), {"strain_xx": strain})
-    clean = 100.0 * strain - 40.0 * strain**2
-    rng = np.random.default_rng(7)
-    covered = dict.fromkeys(truth, 0)
-    for _ in range(200):
-        data = Experiment(path, {"stress_xx": clean + 2.0 * rng.standard_normal(10)})
-        result = fit(ElasticBar(80.0, -20.0), data, {"E": Free(), "a": Free()})
-        for name, (low, high) in result.confidence_intervals().items():
-            covered[name] += low < truth[name] < high
-    assert all(178 <= count <= 199 for count in covered.values()), covered
-
-
 def test_gaps_and_weights():
     strain, data, _ = linear(3.0)
     path = Path().table(np.arange(1.0, 13.0), {"strain_xx": strain})
@@ -519,7 +503,6 @@ def test_csv(tmp_path):
         ({"rows": {"mode": 3}}, "no row is left of 5"),
         ({"rows": slice(1, 1)}, "no row is left"),
         ({"factors": {"e": 2.0}}, "factors: no 'e'"),
-        ({"rows": slice(2, 3)}, "all are NaN"),
     ):
         with pytest.raises(MaterialError, match=message):
             Experiment.from_csv(file, **{**columns, **more})
@@ -604,8 +587,8 @@ GOOD = Experiment(PATH, {"stress_xx": [1.0, 2.0, 3.0]}, name="one")
             "parameters: no 'F'",
         ),
         (
-            {"experiments": Experiment(PATH, {"stress_xx": [1, 2, 3]}, parameters={"E": [1.0]})},
-            r"'E' has shape \(1,\), expected \(\)",
+            {"experiments": Experiment(PATH, {"stress_xx": [1, 2, 3]}, parameters={"a": [1.0]})},
+            r"'a' has shape \(1,\), expected \(\)",
         ),
         (
             {"experiments": Experiment(PATH, {"stress_xx": [1, 2, 3]}, initial_state={"p": 1.0})},
