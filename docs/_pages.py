@@ -25,7 +25,9 @@ PACKAGE = "dolfinx_admat"
 PARTS = {
     "": "Laws, base classes and their parts",
     "laboratory": "Laboratory: paths at a point, checks",
+    "calibration": "Calibration: parameters from experiments",
     "fem": "Finite elements",
+    "fem.sensitivity": "Derivatives of finite element runs",
     "tensors": "Tensors of one point",
     "kernels": "Batched kernels",
     "implicit": "Local solve",
@@ -153,13 +155,12 @@ def public_names() -> dict[str, dict[str, tuple[str, str]]]:
     """
     found: dict[str, dict[str, tuple[str, str]]] = {}
     for part in PARTS:
-        if not (ROOT / PACKAGE / part / "__init__.py").exists():
+        if not (ROOT / PACKAGE / part.replace(".", "/") / "__init__.py").exists():
             continue
         found[part] = {}
         for name, origin in origins(part).items():
-            home = origin.split(".")[1]
-            full = f"{PACKAGE}.{home}.{name}" if home in PARTS else f"{PACKAGE}.{name}"
-            found[part][name] = full, origin
+            homes = [home for home in PARTS if home and origin.startswith(f"{PACKAGE}.{home}.")]
+            found[part][name] = ".".join([PACKAGE, *homes[-1:], name]), origin
     return found
 
 
@@ -184,7 +185,7 @@ def api_pages() -> dict[str, str]:
                 [title(topic(origin), "=") + f".. automodule:: {origin}\n   :no-index:\n"]
                 + [document(full, origin) for full in full_names]
             )
-        folder = part or "materials"
+        folder = part.replace(".", "_") or "materials"
         index += f"   part_{folder}\n"
         pages[f"api/part_{folder}.rst"] = (
             title(PARTS[part], "=")
