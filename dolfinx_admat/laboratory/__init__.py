@@ -19,6 +19,7 @@ from .path import Path as Path
 from .response import PathResponse as PathResponse
 from .response import RecordedSteps as RecordedSteps
 from .response import path_response as path_response
+from .response import path_sensitivities as path_sensitivities
 from .response import recorded_steps as recorded_steps
 from .result import DriveResult as DriveResult
 from .tangent import check_tangent as check_tangent

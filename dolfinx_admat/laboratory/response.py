@@ -1,16 +1,20 @@
 """A driven path once more, as one differentiable JAX function of the law's parameters."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dolfinx_admat.errors import MaterialError
-from dolfinx_admat.implicit import Strategy
+from dolfinx_admat.errors import ConvergenceError, MaterialError
+from dolfinx_admat.implicit import LocalStatus, Strategy
 from dolfinx_admat.materials import Material
 from dolfinx_admat.materials._declare import as_numbers, named_leaves
+from dolfinx_admat.materials.parameters import replace_parameters
 
+from ._components import unknown
 from ._control import Controlled
 from .result import DriveResult
 
@@ -124,3 +128,62 @@ def path_response(
         named_leaves(at_ends(states)),
         jnp.where(failed, first, 0)[steps.ends],
     )
+
+
+def path_sensitivities(
+    law: Material,
+    steps: RecordedSteps,
+    parameters: str | Sequence[str] | None = None,
+    tangent: Strategy | None = None,
+) -> dict[str, PathResponse]:
+    """Derivatives of all that ``path_response`` returns with respect to parameters.
+
+    In forward mode, for all parameters at once, by the implicit function theorem at each step;
+    compiled once for a structure of law and path. For the gradient of one number with respect to
+    many parameters, take ``jax.grad`` of a function of ``path_response`` instead.
+
+    Args:
+        law: A law of the structure of the one that was driven.
+        steps: From ``recorded_steps``, of one specimen.
+        parameters: Dotted names, e.g. ``["E", "hardening.sigma_y"]``; None: all.
+        tangent: As in ``path_response``.
+
+    Returns:
+        By parameter: derivatives (steps, *shape, *parameter shape), units of the quantity over
+        units of the parameter. Those of an input that is imposed are zero.
+
+    Raises:
+        MaterialError: The law has no such parameter.
+        ConvergenceError: The law fails on these steps.
+    """
+    known = named_leaves(eqx.filter(law, eqx.is_array))
+    names = [parameters] if isinstance(parameters, str) else list(parameters or known)
+    label = type(law).__name__
+    for name in names:
+        if name not in known:
+            raise MaterialError(unknown(f"path_sensitivities: parameters of {label}", name, known))
+    values = {name: known[name] for name in names}
+    derivatives, status = _sensitivities(law, values, steps, tangent)
+    failed = np.flatnonzero(np.asarray(status))
+    if failed.size:
+        step, code = int(failed[0]), LocalStatus(int(status[failed[0]]))
+        raise ConvergenceError(
+            f"path_sensitivities: {label} fails at step {step + 1} of {len(status)}: {code.name}: "
+            f"{code.message}. Drive this law to find steps that it can take",
+            {"step": step + 1, "code": int(code)},
+        )
+    return {name: PathResponse(i, o, s, status) for name, (i, o, s) in derivatives.items()}
+
+
+@eqx.filter_jit
+def _sensitivities(law: Material, values: dict, steps: RecordedSteps, tangent: Any) -> tuple:
+    """({parameter: derivatives of inputs, outputs and states}, status)."""
+
+    def response(values: dict) -> tuple:
+        found = path_response(replace_parameters(law, values), steps, tangent)
+        return found[:3], found.status
+
+    slopes, status = jax.jacfwd(response, has_aux=True)(values)
+    quantities = jax.eval_shape(response, values)[0]
+    tree, names = jax.tree.structure(quantities), jax.tree.structure(values)
+    return jax.tree.transpose(tree, names, slopes), status
