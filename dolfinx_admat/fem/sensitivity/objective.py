@@ -15,6 +15,7 @@ from ...calibration import Free, Loss, Statistics
 from ...calibration.statistics import statistics
 from ...errors import ConvergenceError, MaterialError
 from .._collective import collectively
+from .._progress import Progress
 from ._free import FreeControls
 from .recording import Recording
 
@@ -22,6 +23,8 @@ Floats = npt.NDArray[np.float64]
 
 #: A run that fails counts so many times the largest value so far: an optimiser turns back.
 REFUSED = 10.0
+#: Parameters up to so many are printed with each new best point.
+SHOWN = 8
 
 
 class Objective:
@@ -79,7 +82,8 @@ class Objective:
         self._loss = loss if loss is not None else self._half_square
         self.free = FreeControls(recording, free)
         self._file = None if file is None else Path(file)
-        self._progress = progress
+        # Its own, since a problem that is solved so often is told to be silent.
+        self._progress = Progress(self.comm, progress)
         self.z0 = self.free.to_z(self._start())
         self.bounds = np.stack(
             [self.free.to_z(self.free.lower), self.free.to_z(self.free.upper)], 1
@@ -238,7 +242,7 @@ class Objective:
         known = [abs(v) for v in self.history if np.isfinite(v)]
         self.history.append(np.inf)
         self._at, self._known = z, (REFUSED * max(known), np.zeros_like(z))
-        self._say(f"objective: evaluation {len(self.history)} refused: {str(error)[:120]}")
+        self._progress.say(f"objective: evaluation {len(self.history)} refused: {str(error)[:120]}")
 
     def _values(self, z: Floats) -> dict[str, Floats]:
         return self.free.split(self.free.to_x(z))
@@ -262,18 +266,15 @@ class Objective:
         value, slope = jax.value_and_grad(self._penalty)(values)
         return float(value), {n: np.asarray(s) for n, s in slope.items()}
 
-    def _say(self, text: str) -> None:
-        if self._progress:
-            self.recording.problem.progress.say(text)
-
     def _keep(self) -> None:
         assert self.best is not None
         value, z = self.best
         x = self.free.to_x(z)
-        shown = ", ".join(
-            f"{n} {v:.6g}" for n, v in zip(self.free.names[:6], x[:6].tolist(), strict=True)
+        few = len(x) <= SHOWN  # of a field, single entries say nothing
+        shown = [f"{n} {v:.6g}" for n, v in zip(self.free.names if few else [], x, strict=few)]
+        self._progress.say(
+            f"objective: evaluation {len(self.history)}: {value:.6e}  {', '.join(shown)}"
         )
-        self._say(f"objective: evaluation {len(self.history)}: {value:.6e}; {shown}")
         if self._file is None or self.comm.rank:
             return
         # Complete or not at all, whenever the run is interrupted.
