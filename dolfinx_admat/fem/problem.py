@@ -259,19 +259,20 @@ class MaterialProblem:
                         "solve: a prescribed boundary value is NaN or infinite; set it to finite "
                         "values"
                     )
-        before = [f.x.array.copy() for f in self.functions]
+        before, then = [f.x.array.copy() for f in self.functions], self.time
         try:
             with dolfinx.common.Timer("admat: solve"):
                 self.newton.solve(dt)
+            self.time = time
+            if commit:
+                self.commit()
         except BaseException:
             # Also for Ctrl-C: whatever happened, u and the state are those of the step's start.
             for f, value in zip(self.functions, before, strict=True):
                 f.x.array[:] = value
+            self.time = then
             self.revert()
             raise
-        self.time = time
-        if commit:
-            self.commit()
         norms = tuple(self.newton.norms)
         report = SolveReport(
             self.solver.getIterationNumber(),

@@ -71,9 +71,8 @@ class AdjointStep:
         for material in problem.materials:
             symbols: dict[str, Any] = dict(material.input_vectors)
             for name, field in material.evaluation.parameter_fields.items():
-                if field.symbol is not None and any(
-                    depends(field.symbol, d) for d in data.values()
-                ):
+                moving = (*data.values(), *problem.functions)
+                if field.symbol is not None and any(depends(field.symbol, d) for d in moving):
                     symbols[f"parameter {name}"] = _flat(field.symbol)
             bars = {k: material.space.function(k, v.ufl_shape) for k, v in symbols.items()}
             for key, symbol in symbols.items():

@@ -46,6 +46,28 @@ class ProblemState:
             for name in list(material.evaluation.inputs_n):
                 material.evaluation.inputs_n[name] = state[f"{k} input {name}"].copy()
 
+    def trial(self) -> list[tuple[Arrays, Arrays, Arrays]]:
+        """Of each material: trial state, outputs, inputs of the last evaluation; copies."""
+        return [
+            tuple(  # type: ignore[misc]
+                {name: value.copy() for name, value in values.items()}
+                for values in (m.history.state, m.history.buffers, m.evaluation.last_inputs)
+            )
+            for m in self._materials
+        ]
+
+    def write_trial(self, trial: list[tuple[Arrays, Arrays, Arrays]]) -> None:
+        """Put back what ``trial`` gave."""
+        for material, (state, outputs, inputs) in zip(self._materials, trial, strict=True):
+            history = material.history
+            for name, value in state.items():
+                np.copyto(history.state[name], value)
+            for name, value in outputs.items():
+                np.copyto(history.buffers[name], value)
+            history.publish()
+            history.write_state_functions()
+            material.evaluation.last_inputs = inputs
+
     def by_material(self, state: State) -> list[Arrays]:
         """The state variables of each material."""
         return [

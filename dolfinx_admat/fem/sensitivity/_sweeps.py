@@ -23,6 +23,17 @@ from .observations import Cotangents, Observer
 Floats = npt.NDArray[np.float64]
 Arrays = dict[str, Floats]
 
+#: Begin of the names of unknowns at the start of a step, among the data.
+PREVIOUS = "previous unknown"
+
+
+def data_of(
+    controls: Mapping[str, LawParameter | Coefficient], previous: Sequence[tuple[Any, int]]
+) -> dict[str, Any]:
+    """Functions and Constants that derivatives go through, by name. Local."""
+    of_controls = {n: c.data for n, c in controls.items() if isinstance(c, Coefficient)}
+    return of_controls | {f"{PREVIOUS} {i}": f for i, (f, _) in enumerate(previous)}
+
 
 class Sweeps:
     """Takes a problem through its recorded steps again. Collective: yes, all methods.
@@ -34,6 +45,7 @@ class Sweeps:
         world: Reads and writes loads and coefficients.
         observers: By name; attached.
         controls: By name.
+        previous: Functions that hold an unknown at the start of the step, and its number.
     """
 
     def __init__(
@@ -44,10 +56,12 @@ class Sweeps:
         world: World,
         observers: Mapping[str, Observer],
         controls: Mapping[str, LawParameter | Coefficient],
+        previous: Sequence[tuple[Any, int]],
     ) -> None:
         self._problem, self._tape, self._state, self._world = problem, tape, state, world
         self._observers, self._controls = dict(observers), dict(controls)
-        self._data = {n: c.data for n, c in controls.items() if isinstance(c, Coefficient)}
+        self._previous = {f"{PREVIOUS} {i}": k for i, (_, k) in enumerate(previous)}
+        self._data = data_of(controls, previous)
         self._laws = {n: c for n, c in controls.items() if isinstance(c, LawParameter)}
         self._shared: list[set[str]] = [set() for _ in problem.materials]
         for control in self._laws.values():
@@ -75,11 +89,13 @@ class Sweeps:
         carried: list[Arrays] = [{} for _ in materials]
         sums: list[Arrays] = [{} for _ in materials]
         of_data: dict[str, list[Floats]] = {name: [] for name in self._data}
+        later = [np.zeros(owned(u.function_space)) for u in problem.functions]
         with self._elsewhere():
             for n in range(steps, 0, -1):
                 state_n, dt = self._visit(n)
                 self.solver.assemble()
                 bars = self._no_cotangents(states)
+                bars.u = later
                 for name, values in cotangents.items():
                     if values[n - 1].any():
                         self._observers[name].pull(values[n - 1], bars)
@@ -87,7 +103,10 @@ class Sweeps:
                 for known, found in zip(sums, parameters, strict=True):
                     for name, value in found.items():
                         known[name] = known.get(name, 0.0) + value
+                later = [np.zeros_like(value) for value in later]
                 for name, value in data.items():
+                    if name in self._previous:
+                        later[self._previous[name]] += value
                     of_data[name].append(value)
         for k in range(len(materials)):
             for name, value in self._state.pull_initial(k, states[k], own, self._shared[k]).items():
@@ -115,10 +134,13 @@ class Sweeps:
             along: list[Arrays] = [{} for _ in numbers]
             for name, control in self._laws.items():
                 for material in control.materials if name in case else []:
-                    along[problem.materials.index(material)] |= control.split(case[name])
+                    change = along[problem.materials.index(material)]
+                    for leaf, value in control.split(case[name]).items():
+                        change[leaf] = change.get(leaf, 0.0) + value
             parameters.append(along)
             states.append([self._state.push_initial(k, own, along[k]) for k in numbers])
             inputs.append([dict[str, Floats]() for _ in numbers])
+        ends = [[np.zeros_like(u.x.array) for u in problem.functions] for _ in cases]
         results: list[dict[str, list[Floats]]] = [{n: [] for n in self._observers} for _ in cases]
         with self._elsewhere():
             for n in range(1, steps + 1):
@@ -126,12 +148,17 @@ class Sweeps:
                 self.solver.assemble()
                 for c, case in enumerate(cases):
                     for name, direction in self._tangent.directions.items():
-                        self._set_direction(name, direction, case, n)
+                        if name in self._previous:
+                            direction.x.array[:] = ends[c][self._previous[name]]
+                        else:
+                            self._set_direction(name, direction, case, n)
                     tangents, states[c], inputs[c] = self._tangent.push(
                         parameters[c], states[c], inputs[c], state_n, dt
                     )
                     for name, observer in self._observers.items():
                         results[c][name].append(observer.push(tangents))
+                    if self._previous:
+                        ends[c] = [du.x.array.copy() for du in self._tangent.du]
         return [{name: np.array(rows) for name, rows in found.items()} for found in results]
 
     # -- internal -------------------------------------------------------------------------
@@ -165,7 +192,7 @@ class Sweeps:
         problem = self._problem
         u = [f.x.array.copy() for f in problem.functions]
         state = {name: value.copy() for name, value in self._state.read().items()}
-        world = self._world.save()
+        trial, world = self._state.trial(), self._world.save()
         try:
             yield
         finally:
@@ -173,7 +200,7 @@ class Sweeps:
             for f, value in zip(problem.functions, u, strict=True):
                 f.x.array[:] = value
             self._state.write(state)
-            problem.revert()
+            self._state.write_trial(trial)
             self.solver.finish()
 
     def _no_cotangents(self, states: list[Arrays]) -> Cotangents:

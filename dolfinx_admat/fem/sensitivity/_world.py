@@ -34,6 +34,10 @@ class World:
                 own.add(id(thing))
                 self._things.append(thing)
 
+    def functions(self) -> list[Any]:
+        """C++ objects of all Functions, but not of Constants."""
+        return [thing for thing in self._things if hasattr(thing, "x")]
+
     def index(self, thing: Any) -> int | None:
         """Where the values of a Function or Constant are in what ``save`` returns."""
         same = [k for k, known in enumerate(self._things) if known is thing._cpp_object]

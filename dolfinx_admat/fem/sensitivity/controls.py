@@ -60,6 +60,12 @@ class LawParameter:
                     f"LawParameter: '{name}' has not the same shape in {several[0].name} and "
                     f"{material.name}"
                 )
+            first = named_leaves(several[0].material)
+            if not all(np.array_equal(known[k], first[k]) for k in shapes):
+                raise MaterialError(
+                    f"LawParameter: '{name}' has not the same value in {several[0].name} and "
+                    f"{material.name}, which are to share it"
+                )
             self._leaves: dict[str, tuple[int, ...]] = shapes
         whole = self._leaves.get(name)
         total = sum(int(np.prod(s)) for s in self._leaves.values())

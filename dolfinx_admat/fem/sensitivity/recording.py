@@ -10,12 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import MaterialError
+from ...errors import ConvergenceError, MaterialError
 from .._collective import collectively
 from ..problem import MaterialProblem
 from ._state import ProblemState
-from ._sweeps import Sweeps
+from ._sweeps import Sweeps, data_of
 from ._tape import Step, Tape
+from ._watch import Watch
 from ._world import World
 from .controls import Coefficient, LawParameter
 from .observations import Observer
@@ -48,6 +49,11 @@ class Recording:
         store: Where states at the start of the steps are kept: ``"memory"``, ``"disk"``, or
             ``"checkpoints"``: every so many steps in memory, those between are computed again
             (local updates only, no solves).
+        previous: ``{u_old: u}``: Functions that hold an unknown at the start of the step, as your
+            loop copies it after each step (the temperature in a rate, say). Other quantities that
+            the loop computes from the solution and that the next step reads (velocities and
+            accelerations of a time integration, fields of a staggered scheme) cannot be
+            followed: derivatives take them as given.
         every: Distance of checkpoints, in steps.
         folder: Where ``"disk"`` keeps its files; they are deleted with the recording.
         progress: Print what it needs, on rank 0.
@@ -69,6 +75,7 @@ class Recording:
         *,
         observe: Mapping[str, Observer],
         controls: Mapping[str, LawParameter | Coefficient],
+        previous: Mapping[Any, Any] | None = None,
         store: str = "memory",
         every: int = 10,
         folder: str | None = None,
@@ -84,20 +91,30 @@ class Recording:
                 raise MaterialError("Recording: observe is empty; name at least one observation")
             self._tape = Tape(store, every, folder, self.comm.rank)
             self._check_controls()
-        self._data = {n: c.data for n, c in self.controls.items() if isinstance(c, Coefficient)}
+        previous = dict(previous or {})
+        of_controls = data_of(self.controls, ())
+        numbered = [(f, k) for k, f in enumerate(previous)]
         for observer in self.observers.values():
-            observer.attach(problem, self._data)
+            observer.attach(problem, data_of(self.controls, numbered))
         self._world = self._everything_read()
         with collectively(self.comm):
-            for name, data in self._data.items():
+            for name, data in of_controls.items():
                 if self._world.index(data) is None:
                     raise MaterialError(
                         f"Recording: the control '{name}' is not read: it stands in no form, "
                         "input, parameter, observation or Dirichlet condition of the problem"
                     )
         self._state = ProblemState(problem)
+        given = [*of_controls.values()]
+        self._watch = Watch(problem, self._state, self._world, previous, given)
         self._sweeps = Sweeps(
-            problem, self._tape, self._state, self._world, self.observers, self.controls
+            problem,
+            self._tape,
+            self._state,
+            self._world,
+            self.observers,
+            self.controls,
+            self._watch.previous,
         )
         self.solver = self._sweeps.solver
         self._start: tuple[Any, ...] | None = None
@@ -119,11 +136,14 @@ class Recording:
             for name, value in self._state.of_laws().items()
         }
         u = [f.x.array.copy() for f in problem.functions]
-        outputs = [{n: b.copy() for n, b in m.history.buffers.items()} for m in problem.materials]
+        outputs = [{n: b.copy() for n, b in m.history.outputs_n.items()} for m in problem.materials]
         self._laws = [m.material for m in problem.materials]
         self._start = u, {k: v.copy() for k, v in state.items()}, own, outputs, self._world.save()
         self._values = {name: [] for name in self.observers}
-        self._tape.begin(state)
+        self._watch.begin()
+        with collectively(self.comm):
+            self._tape.begin(state)
+        problem.newton.forget()  # so that ``restart`` gives the same run again
         self._running, self._failed = True, ""
         problem.listeners.append(self._record)
         return self
@@ -226,7 +246,7 @@ class Recording:
         """
         self._check_ready("cotangents", cotangents, self._shapes_of_observations())
         given = {name: np.asarray(value, float) for name, value in cotangents.items()}
-        return self._sweeps.reverse(given, self._own())
+        return _finite(self._sweeps.reverse(given, self._own()), "with respect to")
 
     def jvp(self, directions: Mapping[str, Any]) -> Observed:
         """Forward: derivatives of all observations along a direction of the controls.
@@ -334,7 +354,7 @@ class Recording:
         shapes = self._shapes_of_controls()
         for case in cases:
             self._check_ready("directions", case, shapes)
-        return self._sweeps.forward(cases, self._own())
+        return [_finite(found, "of") for found in self._sweeps.forward(cases, self._own())]
 
     def _own(self) -> dict[str, bool]:
         assert self._start is not None
@@ -343,15 +363,17 @@ class Recording:
     def _record(self) -> None:
         """Called before each commit, at the converged step."""
         problem = self.problem
+        state = self._watch.step()
+        seen = {name: np.asarray(o.observe(), float) for name, o in self.observers.items()}
         last = self._tape.steps[-1] if self._tape.steps else None
         world = self._world.save(None if last is None else last.world)
         u = [f.x.array.copy() for f in problem.functions]
-        dt = problem.materials[0].dt
-        self._tape.add(Step(dt, problem.time, u, world))
-        if self._tape.wants_state():
-            self._tape.add_state(self._state.read(trial=True))
-        for name, observer in self.observers.items():
-            self._values[name].append(np.asarray(observer.observe(), float))
+        with collectively(self.comm):
+            self._tape.add(Step(problem.materials[0].dt, problem.time, u, world))
+            if self._tape.wants_state():
+                self._tape.add_state(state)
+        for name, value in seen.items():
+            self._values[name].append(value)
 
     def _everything_read(self) -> World:
         problem = self.problem
@@ -442,3 +464,15 @@ class Recording:
             self.problem.progress.say(
                 f"admat: recording for sensitivities: {most:.1f} MB {where} per 100 steps and rank"
             )
+
+
+def _finite(found: dict[str, Floats], what: str) -> dict[str, Floats]:
+    """Derivatives that are numbers; the same on all ranks."""
+    for name, value in found.items():
+        if not np.isfinite(value).all():
+            raise ConvergenceError(
+                f"Recording: the derivative {what} '{name}' is NaN or infinite: a law or a form "
+                "has none at the recorded values (a root or a power at zero)",
+                {},
+            )
+    return found
