@@ -246,11 +246,10 @@ def _check_informative(law: Material, name: str, column: Component, planned: _Pl
 
 
 def _abscissa(quantities: Quantities, experiment: Experiment) -> Component:
-    known = quantities.names
-    if experiment.x is not None and experiment.x != "time":
-        return known.find(experiment.x, "x")
-    name = next((n for n in experiment.path.names() if n != "time"), None)
-    return known.find(name, "x") if name else next(iter(known.components.values()))
+    """Of plots; time is no quantity of the law, and put there afterwards."""
+    if experiment.abscissa == "time":
+        return next(iter(quantities.names.components.values()))
+    return quantities.names.find(experiment.abscissa, "x")
 
 
 def _own_state(law: Material, experiment: Experiment) -> dict[str, Floats]:

@@ -39,7 +39,7 @@ class Experiment:
         units: Units by component or parameter, for reports and plots.
         parameters: Known parameters of this specimen that differ from the law's, by dotted name.
         initial_state: State variables that differ from the law's initial state, by name.
-        x: Abscissa of plots, a component or "time"; None: the first component of the path.
+        x: Abscissa of plots, a component or "time"; None: the first component that the path moves.
 
     Raises:
         MaterialError: There are no data, lengths differ, or something is no number.
@@ -193,6 +193,13 @@ class Experiment:
             return cls(path, data, **{"name": FilePath(file).stem, **more})
         except MaterialError as error:
             raise MaterialError(f"{file}: {error}") from error
+
+    @property
+    def abscissa(self) -> str:
+        """Name of the abscissa of plots."""
+        segment = self.path.segments[0]
+        moved = [*segment.to, *segment.table, *self.path.names()]
+        return self.x or next(iter(moved), "time")
 
     def digest(self) -> str:
         """sha256 of what was imposed and measured, weights included; not of names and units."""

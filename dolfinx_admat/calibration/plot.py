@@ -45,7 +45,7 @@ def plot(result: "FitResult", file: str | FilePath | None = None) -> Any:
         unit = f" [{units[name]}]" if name in units else ""
         curves.set_ylabel(name.replace("_", " ") + unit)
         differences.set_ylabel("model - data")
-        abscissas = dict.fromkeys(_x_name(e) for e in result.experiments if name in e.data)
+        abscissas = dict.fromkeys(e.abscissa for e in result.experiments if name in e.data)
         differences.set_xlabel(" / ".join(a.replace("_", " ") for a in abscissas))
         for axes in (curves, differences):
             axes.grid(alpha=0.3)
@@ -58,10 +58,6 @@ def plot(result: "FitResult", file: str | FilePath | None = None) -> Any:
         FilePath(file).parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(file, dpi=150)
     return figure
-
-
-def _x_name(experiment: Any) -> str:
-    return str(experiment.x or next(iter(experiment.path.names()), "time"))
 
 
 def _curves(result: "FitResult", name: str, curves: Any, differences: Any) -> None:

@@ -83,6 +83,7 @@ class Residuals:
         self._parts: list[Parts | None] = [None] * len(self.experiments)
         schedules = [make_schedule(law, e) for e in self.experiments]
         rows = [len(s.ends) for s in schedules]
+        self._times = [np.cumsum(s.inputs["time_increment"])[s.ends] for s in schedules]
         self.sigma, self.sigma_known = _sigmas(self.experiments)
         self._data = [
             np.stack([v[-n:] for v in e.data.values()], axis=-1)
@@ -144,10 +145,11 @@ class Residuals:
 
     def predictions(self, x: Floats) -> list[dict[str, Floats]]:
         """Compared components of each experiment by name, "x" is the abscissa; (rows,)."""
-        return [
-            dict(zip((*e.data, "x"), v.T, strict=True))
-            for e, v in zip(self.experiments, self.predict(x), strict=True)
-        ]
+        found = []
+        for e, v, at in zip(self.experiments, self.predict(x), self._times, strict=True):
+            curves = dict(zip((*e.data, "x"), v.T, strict=True))
+            found.append(curves | {"x": at} if e.abscissa == "time" else curves)
+        return found
 
     def root_mean_squares(self, x: Floats) -> tuple[dict[str, float], ...]:
         """Of (model - data) by component, in its unit, without weights; one dict per experiment."""

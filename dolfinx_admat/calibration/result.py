@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dolfinx_admat.errors import MaterialError
+from dolfinx_admat.law_file import save_law
 from dolfinx_admat.materials import Material
 
 from .experiment import Experiment
@@ -138,6 +139,42 @@ class FitResult:
     def __str__(self) -> str:
         """The report."""
         return self.report()
+
+    def save(self, file: str | FilePath, **more: Any) -> FilePath:
+        """Write the law with covariance, units, data hash and errors into one file: data only.
+
+        ``load_law`` reads it; see ``save_law``.
+
+        Args:
+            file: The file, by custom ``NAME.json``.
+            more: Further arguments of ``save_law``, such as ``notes``; they come first.
+
+        Returns:
+            The file.
+
+        Raises:
+            MaterialError: The law holds what is no data.
+        """
+        units = {k: v for e in self.experiments for k, v in e.units.items()}
+        ranges: dict[str, tuple[float, float]] = {}
+        for experiment in self.experiments:
+            for name, values in experiment.data.items():
+                low, high = ranges.get(name, (np.inf, -np.inf))
+                if not np.isnan(values).all():
+                    low, high = min(low, np.nanmin(values)), max(high, np.nanmax(values))
+                    ranges[name] = float(low), float(high)
+        known = {
+            "units": units or None,
+            "fitted": self.names,
+            "covariance": self.covariance,
+            "training_range": ranges,
+            "data_hash": self.data_hash,
+            "errors": {
+                f"{k} {e.name}": rms
+                for k, (e, rms) in enumerate(zip(self.experiments, self.rms, strict=True))
+            },
+        }
+        return save_law(file, self.law, **{**known, **more})
 
     def plot(self, file: str | FilePath | None = None) -> Any:
         """Curves, residuals and correlations in one figure; see ``calibration.plot``."""

@@ -3,6 +3,7 @@
 Laws of a bar, with one strain, keep the compilations short.
 """
 
+import dataclasses
 from typing import ClassVar
 
 import equinox as eqx
@@ -492,6 +493,10 @@ def test_csv(tmp_path):
     result = fit(ElasticBar(50.0), one, {"E": Free()})
     assert result.residuals.size == 2 and result.values["E"] == pytest.approx(1e4)
     np.testing.assert_allclose(result.predictions[0]["x"], [0.01, 0.02, 0.03])
+    timed = dataclasses.replace(one, x="time")
+    np.testing.assert_allclose(
+        Residuals(ElasticBar(1.0), timed, {"E": Free()}).predictions(np.ones(1))[0]["x"], [1, 2, 4]
+    )
     columns = {"imposed": {"strain_xx": "e"}, "compared": {"stress_xx": "s"}}
     for more, message in (
         ({"time": "tt"}, "columns: no 'tt'"),
@@ -519,6 +524,21 @@ def test_data_hash():
     assert data_hash([one]) != data_hash([one, one])
     result = fit(ElasticBar(50.0), one, {"E": Free()})
     assert isinstance(result, FitResult) and result.data_hash == data_hash([one])
+
+
+def test_a_fitted_law_is_saved(tmp_path):
+    """With what is known about it; also where something is not determined."""
+    _, _, one = linear(3.0, units={"stress_xx": "MPa"})
+    result = fit(ElasticBar(50.0, 0.0), one, {"E": Free(), "b": Free()})
+    file = result.save(tmp_path / "bar.json", notes="a test")
+    again = admat.load_law(file, known=[ElasticBar])
+    assert float(again.E) == float(result.law.E)
+    found = admat.read_law_file(file)
+    assert found.data_hash == result.data_hash and tuple(found.fitted) == ("E", "b")
+    np.testing.assert_array_equal(found.covariance, result.covariance)
+    assert found.notes == "a test" and found.units["stress_xx"] == "MPa"
+    assert found.training_range["stress_xx"][1] == one.data["stress_xx"].max()
+    assert found.errors["0 experiment"] == result.rms[0]
 
 
 PATH = Path().ramp({"strain_xx": 1.0}, steps=3)

@@ -78,7 +78,7 @@ def test_mp_s17_cyclic_shear_gives_the_known_parameters(cases):
 
     dX = H n dp is Prager's C = 3/2 H; sigma_u is sigma_y0 + Q.
     """
-    case, table = read(cases, "MP-S17")
+    case, _ = read(cases, "MP-S17")
     known = case["material"]
 
     def law(E, sigma_y, Q, b, C):
@@ -150,13 +150,14 @@ def test_mp_s18_x100_steel_training_and_extrapolation(cases):
     found = {}
     for name, (hardening, free) in laws.items():
         result = fit(admat.J2Plasticity(E, 0.3, hardening), one, free)
-        assert result.converged and result.residuals.size == train.sum() == 66
+        assert result.converged and result.residuals.size == train.sum() == 72
         error = result.predictions[0]["stress_xx"] - stress
         found[name] = rms(error[train]), rms(error[~train])
         assert found[name][0] == pytest.approx(result.rms[0]["stress_xx"])
-    # Measured: root mean squares in MPa on p < 0.05 and beyond.
-    assert found["Voce"] == pytest.approx((2.0, 5.0), rel=0.05)
-    assert found["Swift"] == pytest.approx((2.0, 5.0), rel=0.05)
+    # Root mean squares in MPa on p < 0.05 and up to p = 0.074, of 500 to 860 MPa. Each law has
+    # one minimum here, so they are numbers of the data; 1 % is for the table's rounding.
+    assert found["Voce"] == pytest.approx((1.549, 8.305), rel=0.01)
+    assert found["Swift"] == pytest.approx((0.904, 4.257), rel=0.01)
 
 
 def test_intervals_cover_the_truth():
