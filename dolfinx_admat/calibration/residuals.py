@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -15,31 +15,17 @@ from dolfinx_admat.laboratory.response import recorded_steps
 from dolfinx_admat.materials import Material
 from dolfinx_admat.materials._declare import require_float64
 
+from ._groups import Group, filled, grouped
 from ._response import jacobian, loss_and_gradient, values_and_status
-from ._schedule import Parts, Schedule, make_schedule
+from ._schedule import Parts, make_schedule
 from .experiment import Experiment
 from .free import Free, FreeParameters
 
 Floats = npt.NDArray[np.float64]
-#: An experiment is filled up to the length of one that has up to so many times its sub-steps: a
-#: compilation takes seconds, a sub-step microseconds.
-LONGER = 4
 
 
 class Refused(Exception):
     """The law has no answer at these values; says why."""
-
-
-class Group(NamedTuple):
-    """Experiments that are computed together; shorter ones are filled up.
-
-    Attributes:
-        members: Numbers of the experiments.
-        schedules: Stacked.
-    """
-
-    members: tuple[int, ...]
-    schedules: Schedule
 
 
 class Residuals:
@@ -100,7 +86,7 @@ class Residuals:
                     "the weight 0, or stand at time zero, where the specimen is at rest"
                 )
         self.size = sum(counts)
-        self._groups = _grouped(schedules)
+        self._groups = grouped(schedules)
         #: Reverse differentiation costs about one sweep per residual, forward one per parameter.
         self.reverse = self.free.size > self.size
 
@@ -207,8 +193,8 @@ class Residuals:
     def loss(self, x: Floats, group: Group) -> tuple[float, Floats]:
         """Half the sum of squares of a group, and its gradient in z; () and (entries,)."""
         rows = group.schedules.ends.shape[1]
-        data = np.stack([_filled(np.nan_to_num(self._data[m]), rows) for m in group.members])
-        factors = np.stack([_filled(self._factors[m], rows, 0.0) for m in group.members])
+        data = np.stack([filled(np.nan_to_num(self._data[m]), rows) for m in group.members])
+        factors = np.stack([filled(self._factors[m], rows, 0.0) for m in group.members])
         (values, codes), slopes = loss_and_gradient(
             *self._arguments(x), group.schedules, data, factors
         )
@@ -263,7 +249,7 @@ class Residuals:
         before = self._parts, self._groups
         self._parts = parts
         pairs = zip(self.experiments, parts, strict=True)
-        self._groups = _grouped([make_schedule(self._law, e, p) for e, p in pairs])
+        self._groups = grouped([make_schedule(self._law, e, p) for e, p in pairs])
         try:
             for values in (x, *([] if needed is None else [needed])):
                 self.evaluate(values)
@@ -361,54 +347,6 @@ def _factors(experiment: Experiment, rows: int, sigma: dict[str, float]) -> Floa
         factor = np.broadcast_to(np.sqrt(weight) / noise, values.shape)
         columns.append(np.where(np.isnan(values), 0.0, factor)[-rows:])
     return np.stack(columns, axis=-1)
-
-
-def _grouped(schedules: Sequence[Schedule]) -> list[Group]:
-    """Experiments with the same names and columns and about the same length, stacked."""
-    groups: list[list[int]] = []
-    order = sorted(range(len(schedules)), key=lambda k: -len(schedules[k].advance))
-    for number in order:
-        mine = schedules[number]
-        for group in groups:
-            longest = schedules[group[0]]
-            if _kind(mine) == _kind(longest) and len(longest.advance) <= LONGER * len(mine.advance):
-                group.append(number)
-                break
-        else:
-            groups.append([number])
-    found = []
-    for members in map(sorted, groups):
-        steps = max(len(schedules[k].advance) for k in members)
-        rows = max(len(schedules[k].ends) for k in members)
-        each = [_longer(schedules[k], steps, rows) for k in members]
-        found.append(Group(tuple(members), jax.tree.map(lambda *a: np.stack(a), *each)))
-    return found
-
-
-def _kind(s: Schedule) -> Any:
-    """What must agree, other than lengths."""
-    along = jax.tree.leaves((s.inputs, s.weights, s.capture))  # one row per sub-step
-    fixed, tree = jax.tree.flatten((s.source, s.columns, s.factors, s.state, s.parameters))
-    names = [sorted(s.inputs), sorted(s.weights)]
-    return names, str(tree), [a.shape[1:] for a in along], [a.shape for a in fixed]
-
-
-def _longer(schedule: Schedule, steps: int, rows: int) -> Schedule:
-    """With more sub-steps, without consequences, and more rows, which are not looked at."""
-    fill = lambda tree: jax.tree.map(lambda a: _filled(a, steps), tree)  # noqa: E731
-    return schedule._replace(
-        inputs=fill(schedule.inputs),
-        weights=fill(schedule.weights),
-        capture=_filled(schedule.capture, steps, False),
-        advance=_filled(schedule.advance, steps, False),
-        ends=_filled(schedule.ends, rows),
-    )
-
-
-def _filled(array: Any, length: int, value: Any = None) -> Any:
-    """Repeat the last row, or a value, up to a length."""
-    last = array[-1:] if value is None else np.full_like(array[-1:], value)
-    return np.concatenate([array, np.repeat(last, length - len(array), axis=0)])
 
 
 def _parts(result: Any) -> Parts:
