@@ -327,7 +327,7 @@ if comm.rank == 0:
     stretch = np.concatenate([[0.0], pulled])
     bars = {"fmt": "o", "ms": 4, "mfc": "none", "color": "k"}
     left.errorbar(
-        pulled, gauge[:, 1] / 1e3, 2.0 * noise_force / 1e3, **bars, label="measured (2 s)"
+        pulled, gauge[:, 1] / 1e3, 2.0 * noise_force / 1e3, **bars, label="measured (2 sigma)"
     )
     lines = (curves[0], "C7--", "first guess"), (curves[-1], "C0-", "fitted")
     for curve, style, label in lines:
@@ -350,7 +350,7 @@ if comm.rank == 0:
     middle.plot(edge_x, edge_y, "k-", lw=1)
     middle.set(xlabel="x (mm)", ylabel="y (mm)", aspect="equal")
     middle.set_title("camera: last picture, misfit of ux")
-    middle.legend(loc="lower left", frameon=False)
+    middle.legend(loc="lower left", frameon=False, handletextpad=0.1)
     figure.colorbar(dots, ax=middle, label="standard deviations of the noise", shrink=0.75)
 
     for k, name in enumerate(truth):

@@ -12,6 +12,8 @@ DEMOS = Path(__file__).resolve().parents[2] / "demos"
 FILES = {
     "demo_calibration": ["calibration.png", "rubber.png", "rubber.json"],
     "demo_fibre_tube": ["fibre_tube.png", "pressure.png"],
+    "demo_identify_field": ["identify_field.png"],
+    "demo_identify_plate": ["identify_plate.png", "camera.csv", "gauge.csv", "steel.json"],
     "demo_necking_bar": ["necking_bar.png", "force.png"],
     "demo_perforated_plate": ["plate.bp", "force.csv", "force.png", "plastic_zone.png"],
     "demo_plastic_block": ["plastic_block.png", "pressure.png"],
@@ -34,6 +36,7 @@ PROBLEMS = {"demo_plastic_block": 3, "demo_sheet_with_hole": 2, "demo_your_own_l
 BOTH = {"demo_perforated_plate", "demo_twisted_block", "demo_your_own_law"}
 SERIAL = {
     "demo_fibre_tube",
+    "demo_identify_field",
     "demo_plastic_block",
     "demo_sheet_with_hole",
     "demo_thermomechanical_block",
