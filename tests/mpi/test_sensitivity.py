@@ -10,16 +10,18 @@ import pytest
 import ufl
 from dolfinx import fem, mesh
 from recorded import (
+    STEEL,
+    Block,
     Run,
     assert_differences,
     assert_same,
     assert_taylor,
     assert_transposed,
+    plastic,
 )
 
 import dolfinx_admat as admat
 from dolfinx_admat.fem import (
-    MaterialProblem,
     QuadratureMaterial,
     deformation_gradient,
     strain,
@@ -33,44 +35,6 @@ from dolfinx_admat.fem.sensitivity import (
 )
 
 COMM = MPI.COMM_WORLD
-STEEL = admat.VoceHardening(sigma_y=200.0, Q=100.0, b=50.0)
-#: Newton to the end, so that differences of results are clean.
-TIGHT = {"snes_rtol": 1e-12}
-
-
-class Block:
-    """A cube, held at z = 0, whose top is moved along z; tetrahedra, or hexahedra."""
-
-    def __init__(self, comm, n=2, *, hexahedra=False, degree=1, partitioner=None):
-        kind = mesh.CellType.hexahedron if hexahedra else mesh.CellType.tetrahedron
-        self.mesh = mesh.create_unit_cube(comm, n, n, n, kind, partitioner=partitioner)
-        self.V = fem.functionspace(self.mesh, ("P", degree, (3,)))
-        self.u, self.v = fem.Function(self.V, name="u"), ufl.TestFunction(self.V)
-        self.bottom, self.top = bodies.facets(self.mesh, 2, 0.0), bodies.facets(self.mesh, 2, 1.0)
-        self.moved = fem.Constant(self.mesh, 0.0)
-        self.bcs = [
-            fem.dirichletbc(np.zeros(3), self.dofs(self.V, self.bottom), self.V),
-            fem.dirichletbc(self.moved, self.dofs(self.V.sub(2), self.top), self.V.sub(2)),
-        ]
-
-    @staticmethod
-    def dofs(V, facets):
-        return fem.locate_dofs_topological(V, 2, facets)
-
-    def field(self, element, function=None, name="f"):
-        f = fem.Function(fem.functionspace(self.mesh, element), name=name)
-        if function is not None:
-            f.interpolate(function)
-        return f
-
-    def work(self, law):
-        return ufl.inner(law["stress"], strain(self.v)) * law.dx
-
-    def problem(self, F, materials, **options):
-        options = {"petsc_options": TIGHT, "progress": False, **options}
-        return MaterialProblem(
-            F, self.u, materials=materials, bcs=self.bcs, petsc_options_prefix="s_", **options
-        )
 
 
 def elastic(comm):
@@ -105,46 +69,6 @@ def elastic(comm):
         },
         lambda loads: (setattr(b.moved, "value", loads["moved"][0]), problem.solve()),
         loads={"moved": [0.02]},
-    )
-
-
-def plastic(comm, **options):
-    """Load, unload, load on; nested parameters, a field per cell, loads per step."""
-    b = Block(comm)
-    E = b.field(("DG", 0), lambda x: 200e3 * (1.0 + 0.1 * x[0]))
-    law = QuadratureMaterial(
-        b.mesh, admat.J2Plasticity(200e3, 0.3, STEEL), {"strain": strain(b.u)}, degree=2,
-        parameters={"E": E},
-    )  # fmt: skip
-    t = fem.Constant(b.mesh, np.zeros(3))
-    extra = {k: options.pop(k) for k in ("solver", "assembly") if k in options}
-    problem = b.problem(b.work(law) - ufl.dot(t, b.v) * ufl.ds, [law], **extra)
-
-    def march(loads):
-        for moved, traction in zip(loads["moved"], loads["t"], strict=True):
-            b.moved.value, t.value[:] = moved, traction
-            problem.solve()
-
-    moved = np.array([0.004, 0.008, 0.003, 0.01])
-    return Run(
-        problem,
-        {
-            "force": Reaction(b.top),
-            "work": Integral(ufl.inner(law["stress"], strain(b.u)) * law.dx),
-            "p": Integral(law["equivalent_plastic_strain"] ** 2 * law.dx),
-            "u": Integral(ufl.inner(b.u, b.u) * ufl.ds),
-        },
-        {
-            "hardening": LawParameter(law, "hardening"),
-            "nu": LawParameter(law, "nu"),
-            "E": Coefficient(E),
-            "t": Coefficient(t, per_step=True),
-            "moved": Coefficient(b.moved, per_step=True),
-        },
-        march,
-        loads={"moved": moved, "t": np.outer(100.0 * moved, [5.0, 10.0, 3.0])},
-        sizes={"hardening": 1.0},
-        **options,
     )
 
 

@@ -33,6 +33,8 @@ Arrays = dict[str, Floats]
 
 #: A residual of the adjoint equation, relative to its right-hand side, that counts as solved.
 SOLVED = 1e-9
+#: A residual that is round-off, relative to all rows of it, those of Dirichlet conditions included.
+ROUND_OFF = 1e-13
 #: Corrections with the assembled matrix, which need not be the derivative that kernels compute.
 CORRECTIONS = 20
 
@@ -114,8 +116,9 @@ class AdjointStep:
             _write(psi, values)
         force = self._residual(bars, carried, state_n, dt, everything=False)
         norm = first = self._norm(force)
+        enough = max(SOLVED * first, ROUND_OFF * self._norm(self._total))
         corrections = 0
-        while norm > SOLVED * first or corrections == 0:
+        while norm > enough or corrections == 0:
             if corrections == CORRECTIONS:
                 raise ConvergenceError(
                     "Recording: the adjoint equation was not solved: its residual stays at "
@@ -124,7 +127,7 @@ class AdjointStep:
                     "form that reads a state variable)",
                     {},
                 )
-            if norm > 0.0:
+            if norm > enough:
                 for right, values in zip(self._right, force, strict=True):
                     _write(right, values)
                 self._solver.solve(self._right, self._update, transposed=True)

@@ -15,7 +15,7 @@ from ...errors import ConvergenceError
 from ...kernels import StatusBuffers
 from .._collective import collectively
 from ..problem import MaterialProblem
-from ._adjoint import CORRECTIONS, SOLVED, _flat, _write
+from ._adjoint import CORRECTIONS, ROUND_OFF, SOLVED, _flat, _write
 from ._boundary import Boundary
 from ._linear import LinearSolver
 from ._slopes import assembled, compiled, data_derivative, depends
@@ -116,8 +116,9 @@ class TangentStep:
         given = parameters, state_tangents, inputs_n, state_n, dt
         force = self._residual(*given)
         norm = first = self._norm(force)
+        enough = max(SOLVED * first, ROUND_OFF * self._norm(self._rows))
         corrections = 0
-        while norm > SOLVED * first:
+        while norm > enough:
             if corrections == CORRECTIONS:
                 raise ConvergenceError(
                     "Recording: the tangent-linear problem was not solved: its residual stays at "

@@ -142,7 +142,7 @@ class Watch:
             parts.append((k, slice(None)))
             if V.num_sub_spaces != V.dofmap.bs:
                 for i in range(V.num_sub_spaces):
-                    parts.append((k, np.asarray(V.sub(i).collapse()[1])))
+                    parts.append((k, np.ravel(V.sub(i).collapse()[1])))
         return parts
 
 
