@@ -122,7 +122,7 @@ def steel_with(sigma_y, Q, b):
 
 # %%
 truth = {"sigma_y": 250.0, "Q": 120.0, "b": 40.0}
-cells = 16 if options.fine else 8
+cells = 12 if options.fine else 8
 problem, law, end, load = plate(3 * cells, steel_with(**truth), "measured", progress=True)
 rng = np.random.default_rng(5)
 points = rng.uniform([0.2, 0.2], [length - 0.2, width - 0.2], (400, 2))
