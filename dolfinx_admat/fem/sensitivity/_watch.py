@@ -124,7 +124,7 @@ class Watch:
         for i, (f, k, dofs) in enumerate(pairs):
             then, now = self._u[k][dofs], self._problem.functions[k].x.array[dofs]
             flags[i] = not _same(f.x.array, then), then.any(), not np.array_equal(then, now)
-        flags = self._comm.allreduce(flags, op=MPI.MAX)
+        self._comm.Allreduce(MPI.IN_PLACE, flags, op=MPI.MAX)
         for (f, k, _), (differ, some, moved) in zip(pairs, flags, strict=True):
             if some and moved and not differ:
                 raise MaterialError(
