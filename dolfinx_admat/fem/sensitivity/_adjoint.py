@@ -18,28 +18,16 @@ import numpy as np
 import numpy.typing as npt
 import ufl
 
-from ...errors import ConvergenceError
-from ...kernels import StatusBuffers
 from ...materials._declare import named_leaves
-from .._collective import collectively
 from ..problem import MaterialProblem
 from ._boundary import Boundary
 from ._linear import LinearSolver
 from ._slopes import DataSlope, PointSlopes, assembled, compiled, depends, owned
+from ._step import Arrays, Floats, LinearStep, flat, write
 from .observations import Cotangents
 
-Floats = npt.NDArray[np.float64]
-Arrays = dict[str, Floats]
 
-#: A residual of the adjoint equation, relative to its right-hand side, that counts as solved.
-SOLVED = 1e-9
-#: A residual that is round-off, relative to all rows of it, those of Dirichlet conditions included.
-ROUND_OFF = 1e-13
-#: Corrections with the assembled matrix, which need not be the derivative that kernels compute.
-CORRECTIONS = 20
-
-
-class AdjointStep:
+class AdjointStep(LinearStep):
     """The adjoint of a step at which the problem stands. All methods are collective.
 
     Args:
@@ -58,12 +46,9 @@ class AdjointStep:
         solver: LinearSolver,
         boundaries: list[Boundary],
     ) -> None:
-        self._problem, self._solver, self._boundaries = problem, solver, boundaries
+        super().__init__(problem, solver, boundaries)
         self._data, self._shared = dict(data), shared
-        self._spaces = [u.function_space for u in problem.functions]
         self.psi = [dolfinx.fem.Function(V, name="adjoint") for V in self._spaces]
-        self._right = [dolfinx.fem.Function(V) for V in self._spaces]
-        self._update = [dolfinx.fem.Function(V) for V in self._spaces]
         form = -sum(
             ufl.replace(F, {F.arguments()[0]: psi})
             for F, psi in zip(problem.forms, self.psi, strict=True)
@@ -75,7 +60,7 @@ class AdjointStep:
             for name, field in material.evaluation.parameter_fields.items():
                 moving = (*data.values(), *problem.functions)
                 if field.symbol is not None and any(depends(field.symbol, d) for d in moving):
-                    symbols[f"parameter {name}"] = _flat(field.symbol)
+                    symbols[f"parameter {name}"] = flat(field.symbol)
             bars = {k: material.space.function(k, v.ufl_shape) for k, v in symbols.items()}
             for key, symbol in symbols.items():
                 form = form + ufl.inner(bars[key], symbol) * material.dx
@@ -86,8 +71,6 @@ class AdjointStep:
         ]
         self._by_data = {n: DataSlope(form, d) for n, d in self._data.items() if depends(form, d)}
         self._sources = {n: [b.sources(d) for b in boundaries] for n, d in self._data.items()}
-        self._status = [StatusBuffers.allocate(m.number_of_points) for m in problem.materials]
-        self.corrections = 0
 
     def pull(
         self, bars: Cotangents, carried: list[Arrays], state_n: list[Arrays], dt: float
@@ -109,34 +92,19 @@ class AdjointStep:
             ConvergenceError: A pull-back or the linear solver failed, or the Jacobian that the
                 problem assembles is not the derivative of its residual.
         """
-        prescribed = [
-            np.where(b.free, 0.0, -r) for b, r in zip(self._boundaries, bars.rows, strict=True)
-        ]
-        for psi, values in zip(self.psi, prescribed, strict=True):
-            _write(psi, values)
-        force = self._residual(bars, carried, state_n, dt, everything=False)
-        norm = first = self._norm(force)
-        enough = max(SOLVED * first, ROUND_OFF * self._norm(self._total))
-        corrections = 0
-        while norm > enough or corrections == 0:
-            if corrections == CORRECTIONS:
-                raise ConvergenceError(
-                    "Recording: the adjoint equation was not solved: its residual stays at "
-                    f"{norm / first:.1e} of the right-hand side. The Jacobian that the problem "
-                    "assembles differs from the derivative of its residual (a J of your own, or a "
-                    "form that reads a state variable)",
-                    {},
-                )
-            if norm > enough:
-                for right, values in zip(self._right, force, strict=True):
-                    _write(right, values)
-                self._solver.solve(self._right, self._update, transposed=True)
-                for psi, change in zip(self.psi, self._update, strict=True):
-                    psi.x.array[:] += change.x.array
-            corrections += 1
-            force = self._residual(bars, carried, state_n, dt, everything=True)
-            norm = self._norm(force)
-        self.corrections += corrections - 1
+        for psi, boundary, rows in zip(self.psi, self._boundaries, bars.rows, strict=True):
+            write(psi, np.where(boundary.free, 0.0, -rows))
+        first = self._residual(bars, carried, state_n, dt, everything=False)
+        corrections = self._solve(
+            "adjoint equation",
+            self.psi,
+            first,
+            lambda: self._residual(bars, carried, state_n, dt, everything=True),
+            sign=1.0,
+            transposed=True,
+        )
+        if not corrections:
+            self._residual(bars, carried, state_n, dt, everything=True)
         return self._states, self._inputs_n, self._parameters, self._data_bars(bars)
 
     # -- internal -------------------------------------------------------------------------
@@ -150,7 +118,7 @@ class AdjointStep:
         *,
         everything: bool,
     ) -> list[Floats]:
-        """Factor of du, zero in rows of Dirichlet conditions; psi is as it stands."""
+        """Factor of du in all rows; psi is as it stands."""
         problem = self._problem
         self._states, self._inputs_n, self._parameters = [], [], []
         for k, material in enumerate(problem.materials):
@@ -179,13 +147,7 @@ class AdjointStep:
                     parameter_bars={**sums, **fields} if everything else None,
                     parameters=parameters,
                 )
-            with collectively(problem.comm):
-                if status.code.any():
-                    raise ConvergenceError(
-                        f"{material.name}: the derivatives failed at "
-                        f"{int((status.code != 0).sum())} points of a rank",
-                        {},
-                    )
+            self._check_points(k)
             for name, value in carried[k].items():
                 input_bars[name] += value
             self._states.append(state_bars)
@@ -208,14 +170,7 @@ class AdjointStep:
             assembled(form, V) + direct
             for form, V, direct in zip(self._by_u, self._spaces, bars.u, strict=True)
         ]
-        return [
-            np.where(b.free, total, 0.0)
-            for b, total in zip(self._boundaries, self._total, strict=True)
-        ]
-
-    def _norm(self, arrays: list[Floats]) -> float:
-        local = sum(float(array @ array) for array in arrays)
-        return float(np.sqrt(self._problem.comm.allreduce(local)))
+        return self._total
 
     def _data_bars(self, bars: Cotangents) -> Arrays:
         """Cotangents of Functions (owned values) and Constants, by control."""
@@ -232,16 +187,6 @@ class AdjointStep:
                 value += _scattered(data, mine[rows], total[rows], self._problem.comm)
             found[name] = value
         return found
-
-
-def _flat(symbol: Any) -> Any:
-    shape = symbol.ufl_shape
-    return ufl.as_vector([symbol[i] for i in np.ndindex(*shape)] if shape else [symbol])
-
-
-def _write(function: Any, values: Floats) -> None:
-    function.x.array[: len(values)] = values
-    function.x.scatter_forward()
 
 
 def _scattered(data: Any, entries: npt.NDArray[np.int64], values: Floats, comm: Any) -> Floats:

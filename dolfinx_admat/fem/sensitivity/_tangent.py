@@ -9,23 +9,16 @@ from typing import Any
 
 import dolfinx
 import numpy as np
-import numpy.typing as npt
 
-from ...errors import ConvergenceError
-from ...kernels import StatusBuffers
-from .._collective import collectively
 from ..problem import MaterialProblem
-from ._adjoint import CORRECTIONS, ROUND_OFF, SOLVED, _flat, _write
 from ._boundary import Boundary
 from ._linear import LinearSolver
 from ._slopes import assembled, compiled, data_derivative, depends
+from ._step import Arrays, Floats, LinearStep, flat
 from .observations import Tangents
 
-Floats = npt.NDArray[np.float64]
-Arrays = dict[str, Floats]
 
-
-class TangentStep:
+class TangentStep(LinearStep):
     """The derivative of a step at which the problem stands. All methods are collective.
 
     Args:
@@ -46,12 +39,9 @@ class TangentStep:
         solver: LinearSolver,
         boundaries: list[Boundary],
     ) -> None:
-        self._problem, self._solver, self._boundaries = problem, solver, boundaries
+        super().__init__(problem, solver, boundaries)
         self._data = dict(data)
-        self._spaces = [u.function_space for u in problem.functions]
         self.du = [dolfinx.fem.Function(V, name="du") for V in self._spaces]
-        self._right = [dolfinx.fem.Function(V) for V in self._spaces]
-        self._update = [dolfinx.fem.Function(V) for V in self._spaces]
         self.directions = {name: _alike(d) for name, d in data.items()}
         pairs = [*zip(problem.functions, self.du, strict=True)]
         self._pairs_of_data = [(d, self.directions[name]) for name, d in data.items()]
@@ -66,7 +56,7 @@ class TangentStep:
             symbols: dict[str, Any] = dict(material.input_vectors)
             for name, field in material.evaluation.parameter_fields.items():
                 if field.symbol is not None:
-                    symbols[f"parameter {name}"] = _flat(field.symbol)
+                    symbols[f"parameter {name}"] = flat(field.symbol)
             fields = {}
             for key, symbol in symbols.items():
                 parts = [data_derivative(symbol, *p) for p in pairs if depends(symbol, p[0])]
@@ -80,7 +70,6 @@ class TangentStep:
             parts = [data_derivative(F, *p) for p in everywhere if depends(F, p[0])]
             self._forms.append(compiled(sum(parts[1:], parts[0])) if parts else None)
         self._sources = {n: [b.sources(d) for b in boundaries] for n, d in self._data.items()}
-        self._status = [StatusBuffers.allocate(m.number_of_points) for m in problem.materials]
 
     def push(
         self,
@@ -114,26 +103,14 @@ class TangentStep:
                 du.x.array[rows] = np.ravel(values)[sources[rows]]
             du.x.scatter_forward()
         given = parameters, state_tangents, inputs_n, state_n, dt
-        force = self._residual(*given)
-        norm = first = self._norm(force)
-        enough = max(SOLVED * first, ROUND_OFF * self._norm(self._rows))
-        corrections = 0
-        while norm > enough:
-            if corrections == CORRECTIONS:
-                raise ConvergenceError(
-                    "Recording: the tangent-linear problem was not solved: its residual stays at "
-                    f"{norm / first:.1e} of the right-hand side; the Jacobian that the problem "
-                    "assembles differs from the derivative of its residual",
-                    {},
-                )
-            for right, values in zip(self._right, force, strict=True):
-                _write(right, values)
-            self._solver.solve(self._right, self._update, transposed=False)
-            for du, change in zip(self.du, self._update, strict=True):
-                du.x.array[:] -= change.x.array
-            corrections += 1
-            force = self._residual(*given)
-            norm = self._norm(force)
+        self._solve(
+            "tangent-linear problem",
+            self.du,
+            self._residual(*given),
+            lambda: self._residual(*given),
+            sign=-1.0,
+            transposed=False,
+        )
         outputs = [pair for points in self._points for pair in points.values()]
         tangents = Tangents(self.du, self._rows, outputs, self._pairs_of_data)
         return tangents, self._states, self._inputs
@@ -146,7 +123,7 @@ class TangentStep:
         state_n: list[Arrays],
         dt: float,
     ) -> list[Floats]:
-        """Change of the residual in free rows, zero in the others, for du as it stands."""
+        """Change of the residual in all rows, for du as it stands."""
         problem = self._problem
         self._states, self._inputs = [], []
         for k, material in enumerate(problem.materials):
@@ -185,13 +162,7 @@ class TangentStep:
                 parameter_tangents={**parameters[k], **varying},
                 parameters=values,
             )
-            with collectively(problem.comm):
-                if status.code.any():
-                    raise ConvergenceError(
-                        f"{material.name}: the derivatives failed at "
-                        f"{int((status.code != 0).sum())} points of a rank",
-                        {},
-                    )
+            self._check_points(k)
             for name, (_, direction) in self._points[k].items():
                 found = outputs[name] if name in outputs else states[name]
                 rows = direction.x.array.reshape(-1, direction.ufl_shape[0])
@@ -199,14 +170,7 @@ class TangentStep:
             self._states.append(states)
             self._inputs.append(moved)
         self._rows = [assembled(form, V) for form, V in zip(self._forms, self._spaces, strict=True)]
-        return [
-            np.where(b.free, rows, 0.0)
-            for b, rows in zip(self._boundaries, self._rows, strict=True)
-        ]
-
-    def _norm(self, arrays: list[Floats]) -> float:
-        local = sum(float(array @ array) for array in arrays)
-        return float(np.sqrt(self._problem.comm.allreduce(local)))
+        return self._rows
 
 
 def _alike(data: Any) -> Any:
