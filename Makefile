@@ -19,6 +19,8 @@ MPIEXEC := $(RUN) .venv/bin/mpiexec
 TIMEOUT := $(shell command -v timeout >/dev/null 2>&1 && echo timeout -k 10 1200)
 # More ranks than cores: MPICH must not spin while another rank needs the core.
 THROTTLE := env MPIR_CVAR_CH4_PROGRESS_THROTTLE=1 MPIR_CVAR_CH4_PROGRESS_THROTTLE_NO_PROGRESS_COUNT=64
+# Serial tests share the cores; WORKERS=0 runs them in this process (for -s, or a debugger).
+WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1); [ "$$n" -le 8 ] || n=8; echo $$n)
 MPI_PYTEST := .venv/bin/python -m pytest -p no:cacheprovider -o faulthandler_timeout=300 tests/mpi
 
 help:
@@ -41,7 +43,7 @@ demo: setup
 	$(MPIEXEC) -n $(NP) .venv/bin/python $(DEMO)
 
 test: setup
-	$(PYTHON_VENV) -m pytest $(PYTEST_ARGS)
+	$(PYTHON_VENV) -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 	$(THROTTLE) $(TIMEOUT) $(MPIEXEC) -n 2 $(MPI_PYTEST) $(PYTEST_ARGS)
 	$(THROTTLE) $(TIMEOUT) $(MPIEXEC) -n 3 $(MPI_PYTEST) $(PYTEST_ARGS)
 
