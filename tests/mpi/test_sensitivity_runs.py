@@ -319,6 +319,20 @@ def test_heat_and_the_temperature_before(rng):
         Heated(previous=False)
 
 
+def assert_equal(a, b):
+    for name, value in a.items():
+        np.testing.assert_array_equal(value, b[name], err_msg=name)
+
+
+def assert_repeated(a, b):
+    """Bit for bit; but in parallel, MUMPS sums up in the order in which messages come."""
+    if COMM.size == 1:
+        return assert_equal(a, b)
+    for name, value in a.items():
+        scale = COMM.allreduce(np.abs(b[name]).max(initial=0.0), op=MPI.MAX)
+        np.testing.assert_allclose(value, b[name], atol=1e-9 * scale, err_msg=name)
+
+
 def test_stores(tmp_path):
     """Memory, disk and checkpoints give the same, bit for bit; nothing is left behind."""
     folder = COMM.bcast(str(tmp_path))
@@ -343,8 +357,7 @@ def test_stores(tmp_path):
             COMM.Barrier()
             assert not os.listdir(folder)
     for other in found[1:]:
-        for name, value in other.items():
-            np.testing.assert_array_equal(value, found[0][name], err_msg=name)
+        assert_repeated(other, found[0])
 
 
 def snapshot(run):
@@ -359,11 +372,6 @@ def snapshot(run):
     }
 
 
-def assert_equal(a, b):
-    for name, value in a.items():
-        np.testing.assert_array_equal(value, b[name], err_msg=name)
-
-
 def test_problem_is_left_as_it_stood():
     """After derivatives all is as before, also a step that is not committed yet, and goes on."""
     run = plastic(COMM)
@@ -371,8 +379,8 @@ def test_problem_is_left_as_it_stood():
     run.recording.gradient(run.loss)
     run.recording.jvp({"nu": 1.0})
     assert_equal(snapshot(run), before)
-    assert_equal(run.at({}), observed)  # restart: the same run, bit for bit
-    assert_equal(snapshot(run), before)
+    assert_repeated(run.at({}), observed)  # restart: the same run
+    assert_repeated(snapshot(run), before)
 
     run.recording.controls["moved"].data.value = 0.012
     run.problem.solve(commit=False)
@@ -385,7 +393,7 @@ def test_problem_is_left_as_it_stood():
     other = plastic(COMM)
     other.recording.controls["moved"].data.value = 0.012
     other.problem.solve()
-    assert_equal(snapshot(other), with_gradient)
+    assert_repeated(snapshot(other), with_gradient)
 
 
 def test_halved_steps():
