@@ -30,7 +30,6 @@ import numpy as np
 import ufl
 from dolfinx import fem, mesh
 from scipy.optimize import least_squares
-from scipy.stats import t as student_t
 
 import dolfinx_admat as admat
 from dolfinx_admat.calibration import Free
@@ -224,7 +223,8 @@ fitted = {name: float(value) for name, value in objective.values(fit.x).items()}
 # %%
 found = objective.statistics(fit.x)
 deviation = np.sqrt(np.diag(found.covariance))
-half_width = student_t.ppf(0.975, found.degrees_of_freedom) * deviation
+intervals = objective.confidence_intervals(fit.x, level=0.95)
+half_width = 0.5 * np.ptp(list(intervals.values()), axis=1)
 
 free_vector = objective.free  # scales the parameters
 true_values = np.array(list(truth.values()))

@@ -15,4 +15,5 @@ from .residuals import Residuals as Residuals  # noqa: E402
 from .result import FitResult as FitResult  # noqa: E402
 from .statistics import Loss as Loss  # noqa: E402
 from .statistics import Statistics as Statistics  # noqa: E402
+from .statistics import confidence_intervals as confidence_intervals  # noqa: E402
 from .stochastic import fit_stochastic as fit_stochastic  # noqa: E402

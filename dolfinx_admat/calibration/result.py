@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from dolfinx_admat.errors import MaterialError
 from dolfinx_admat.law_file import save_law
 from dolfinx_admat.materials import Material
 
 from .experiment import Experiment
 from .free import FreeParameters
-from .statistics import Statistics
+from .statistics import Statistics, confidence_intervals
 
 if TYPE_CHECKING:
     from .fit import Iterate
@@ -104,31 +103,13 @@ class FitResult:
         return self.statistics.warnings
 
     def confidence_intervals(self, level: float = 0.95) -> dict[str, tuple[float, float]]:
-        """Interval of each entry, by name; NaN where an entry stands on a bound.
-
-        With estimated noise from Student's t, with known noise from the normal distribution. For
-        ``Free(log=True)`` the interval of the logarithm. Linear theory: good while the law is
-        nearly linear in its parameters over the interval.
+        """Interval of each entry, by name; see ``calibration.confidence_intervals``.
 
         Args:
             level: Confidence level, between 0 and 1.
         """
-        if not 0.0 < level < 1.0:
-            raise MaterialError(f"confidence_intervals: level must be in (0, 1); got {level!r}")
-        from scipy.stats import norm, t
-
-        tail, freedom = 0.5 + 0.5 * level, self.statistics.degrees_of_freedom
-        if self.noise == "known":
-            factor = norm.ppf(tail)
-        else:
-            factor = t.ppf(tail, freedom) if freedom > 0 else np.nan
-        half = factor * self.statistics.deviations
-        with np.errstate(over="ignore", invalid="ignore"):
-            low = np.where(self.free.log, self.x * np.exp(-half), self.x - half)
-            high = np.where(self.free.log, self.x * np.exp(half), self.x + half)
-        return {
-            name: (float(a), float(b)) for name, a, b in zip(self.names, low, high, strict=True)
-        }
+        known = self.noise == "known"
+        return confidence_intervals(self.free, self.x, self.statistics, level, known)
 
     def report(self, level: float = 0.95) -> str:
         """A table of the fit as text."""

@@ -105,6 +105,41 @@ class Statistics:
     warnings: tuple[str, ...]
 
 
+def confidence_intervals(
+    free: FreeVector, x: Floats, found: Statistics, level: float, known_noise: bool
+) -> dict[str, tuple[float, float]]:
+    """Interval of each entry, by name; NaN where an entry stands on a bound.
+
+    With estimated noise from Student's t, with known noise from the normal distribution. For
+    ``Free(log=True)`` the interval of the logarithm. Linear theory: good while the model is
+    nearly linear in its parameters over the interval.
+
+    Args:
+        free: The free parameters.
+        x: Their values at the minimum; (entries,).
+        found: Statistics there.
+        level: Confidence level, between 0 and 1.
+        known_noise: As for ``statistics``.
+
+    Raises:
+        MaterialError: A level that is none.
+    """
+    if not 0.0 < level < 1.0:
+        raise MaterialError(f"confidence_intervals: level must be in (0, 1); got {level!r}")
+    from scipy.stats import norm, t
+
+    tail, freedom = 0.5 + 0.5 * level, found.degrees_of_freedom
+    if known_noise:
+        factor = norm.ppf(tail)
+    else:
+        factor = t.ppf(tail, freedom) if freedom > 0 else np.nan
+    half = factor * found.deviations
+    with np.errstate(over="ignore", invalid="ignore"):
+        low = np.where(free.log, x * np.exp(-half), x - half)
+        high = np.where(free.log, x * np.exp(half), x + half)
+    return {name: (float(a), float(b)) for name, a, b in zip(free.names, low, high, strict=True)}
+
+
 def statistics(
     free: FreeVector,
     x: Floats,

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from ...calibration import Free, Loss, Statistics
+from ...calibration import Free, Loss, Statistics, confidence_intervals
 from ...calibration.statistics import statistics
 from ...errors import ConvergenceError, MaterialError
 from .._collective import collectively
@@ -174,6 +174,14 @@ class Objective:
         x = self.free.to_x(np.asarray(z, float))
         jacobian = jacobian / self.free.slope(x)
         return statistics(self.free, x, residuals, jacobian, Loss(), known_noise)
+
+    def confidence_intervals(
+        self, z: Any, level: float = 0.95, *, known_noise: bool = False
+    ) -> dict[str, tuple[float, float]]:
+        """Interval of each entry, by name; see ``calibration.confidence_intervals``."""
+        found = self.statistics(z, known_noise=known_noise)
+        x = self.free.to_x(np.asarray(z, float))
+        return confidence_intervals(self.free, x, found, level, known_noise)
 
     def values(self, z: Any) -> dict[str, Floats]:
         """Values of the controls, in the units of the problem, by name. Local."""
