@@ -222,7 +222,6 @@ fitted = {name: float(value) for name, value in objective.values(fit.x).items()}
 
 # %%
 found = objective.statistics(fit.x)
-deviation = np.sqrt(np.diag(found.covariance))
 intervals = objective.confidence_intervals(fit.x, level=0.95)
 half_width = 0.5 * np.ptp(list(intervals.values()), axis=1)
 
