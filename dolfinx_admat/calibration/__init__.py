@@ -10,6 +10,7 @@ from .fit import Iterate as Iterate  # noqa: E402
 from .fit import fit as fit  # noqa: E402
 from .free import Free as Free  # noqa: E402
 from .free import FreeParameters as FreeParameters  # noqa: E402
+from .free import FreeVector as FreeVector  # noqa: E402
 from .plot import plot as plot  # noqa: E402
 from .residuals import Residuals as Residuals  # noqa: E402
 from .result import FitResult as FitResult  # noqa: E402
