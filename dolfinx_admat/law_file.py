@@ -109,6 +109,8 @@ def save_law(
     if not isinstance(law, Material):
         raise MaterialError(f"save_law: expected a law; got {type(law).__name__}")
     require_float64()
+    if isinstance(fitted, str):
+        raise MaterialError(f"save_law: fitted must be a list of names; got {fitted!r}")
     if fitted is not None:
         fitted = tuple(str(name) for name in fitted)
     if covariance is not None:

@@ -155,6 +155,11 @@ class Experiment:
             MaterialError: Missing file or column, gaps in what is imposed, times that do not
                 increase, or what ``Experiment`` says.
         """
+        for label, names in (("imposed", imposed), ("compared", compared)):
+            if isinstance(names, str):
+                raise MaterialError(
+                    f"{file}: {label}={names!r}: expected columns by component, or a list of names"
+                )
         table = read_csv(file, gaps=True)
         imposed, compared = (
             dict(g) if isinstance(g, Mapping) else {n: n for n in g} for g in (imposed, compared)

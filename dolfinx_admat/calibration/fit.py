@@ -209,9 +209,9 @@ def _check_options(
     if noise == "known" and not problem.sigma_known:
         raise MaterialError("fit: noise='known' needs sigma=... of every component")
     for name, value in (("starts", starts), ("max_evaluations", most)):
-        if not (isinstance(value, int) and value >= 1):
+        if not (isinstance(value, int | np.integer) and value >= 1):
             raise MaterialError(f"fit: {name} must be a number >= 1; got {value!r}")
-    if not 0.0 < tolerance < 1.0:
+    if not (isinstance(tolerance, int | float) and 0.0 < tolerance < 1.0):
         raise MaterialError(f"fit: tolerance must be between 0 and 1; got {tolerance!r}")
 
 

@@ -257,6 +257,8 @@ def _entries(what: str, given: Free, value: Any, limits: Any) -> tuple[Floats, .
 
     plain = limits is not None and limits.accept is None
     start = full("start", given.start, np.asarray(value))
+    if not np.isfinite(start).all():
+        raise MaterialError(f"{what}: start must be finite; got {given.start!r}")
     lower = full("lower", given.lower, limits.lower if plain else -np.inf)
     upper = full("upper", given.upper, limits.upper if plain else np.inf)
     if given.log:

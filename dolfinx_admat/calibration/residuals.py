@@ -1,7 +1,7 @@
 """The residuals of all experiments as one vector, a function of the free parameters."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -317,7 +317,8 @@ def _seconds(function: Callable[[], Any], repeats: int = 3) -> float:
 
 
 def _checked(experiments: Any) -> tuple[Experiment, ...]:
-    given = [experiments] if isinstance(experiments, Experiment) else list(experiments)
+    several = isinstance(experiments, Iterable)
+    given = list(experiments) if several else [experiments]
     for item in given:
         if not isinstance(item, Experiment):
             raise MaterialError(f"fit: expected Experiments; got {type(item).__name__}")

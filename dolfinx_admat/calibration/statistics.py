@@ -52,7 +52,7 @@ class Loss:
     """
 
     def __init__(self, rho: Any = "linear", scale: float = 1.0) -> None:
-        if not callable(rho) and rho not in _LOSSES:
+        if not callable(rho) and not (isinstance(rho, str) and rho in _LOSSES):
             raise MaterialError(
                 f"fit: loss={rho!r}: expected one of {', '.join(_LOSSES)}, or a function"
             )

@@ -49,16 +49,25 @@ def read_csv(file: str | FilePath, *, gaps: bool = False) -> dict[str, Any]:
         gaps: Cells may be empty, which is NaN.
 
     Raises:
-        MaterialError: The file does not exist, or something in it is no number.
+        MaterialError: The file does not exist or is no text, a name stands twice, or something is
+            no number.
     """
     file = FilePath(file)
     if not file.is_file():
         raise MaterialError(f"{file}: there is no such file")
-    lines = [line for line in file.read_text().splitlines() if line.strip()]
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise MaterialError(f"{file}: {error}; save it as UTF-8 text") from None
+    lines = [line for line in text.splitlines() if line.strip()]
     rows = list(csv.reader(line for line in lines if not line.lstrip().startswith("#")))
     if len(rows) < 2:
         raise MaterialError(f"{file}: got {len(rows)} lines, expected a line of names, and numbers")
     header = [name.strip() for name in rows[0]]
+    if len(header) == 1 and ";" in header[0]:
+        raise MaterialError(f"{file}: separate values by commas (got semicolons), 0.5 not 0,5")
+    if twice := sorted({name for name in header if header.count(name) > 1}):
+        raise MaterialError(f"{file}: the column '{twice[0]}' stands there twice; rename one")
     for number, row in enumerate(rows[1:], start=1):
         if len(row) != len(header):
             raise MaterialError(

@@ -508,12 +508,19 @@ def test_csv(tmp_path):
         ({"rows": {"mode": 3}}, "no row is left of 5"),
         ({"rows": slice(1, 1)}, "no row is left"),
         ({"factors": {"e": 2.0}}, "factors: no 'e'"),
+        ({"imposed": "e"}, "imposed='e': expected columns by component, or a list"),
     ):
         with pytest.raises(MaterialError, match=message):
             Experiment.from_csv(file, **{**columns, **more})
-    file.write_text("t,s\n0,a\n")
-    with pytest.raises(MaterialError, match="expected numbers below the names"):
-        Experiment.from_csv(file, imposed={"strain_xx": "t"}, compared={"stress_xx": "s"})
+    for content, message in (
+        (b"e,s\n0,a\n", "expected numbers below the names"),
+        (b"e,s,s\n0,1,2\n", "the column 's' stands there twice"),
+        (b"e;s\n0;0,5\n", "separate values by commas"),
+        (b"e,s,\xb0C\n0,1,2\n", "save it as UTF-8 text"),
+    ):
+        file.write_bytes(content)
+        with pytest.raises(MaterialError, match=message):
+            Experiment.from_csv(file, **columns)
 
 
 def test_data_hash():
@@ -642,6 +649,10 @@ GOOD = Experiment(PATH, {"stress_xx": [1.0, 2.0, 3.0]}, name="one")
         ({"starts": 0}, "starts must be a number >= 1"),
         ({"max_evaluations": 0.5}, "max_evaluations must be a number >= 1"),
         ({"tolerance": 2.0}, "tolerance must be between 0 and 1"),
+        ({"tolerance": "fine"}, "tolerance must be between 0 and 1"),
+        ({"experiments": None}, "expected Experiments; got NoneType"),
+        ({"parameters": {"E": Free(start=np.inf)}}, "start must be finite"),
+        ({"loss": ["linear"]}, r"loss=\['linear'\]: expected one of linear"),
     ],
 )
 def test_wrong_fits(changed, message):

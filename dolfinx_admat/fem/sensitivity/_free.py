@@ -26,15 +26,19 @@ class FreeControls(FreeVector):
         free: By control, ``{"Q": Free(0, 500)}``; a pair ``(lower, upper)`` is the same.
 
     Raises:
-        MaterialError: An unknown control, one that is given by step, bounds that cross or that
-            the law does not admit, a start outside them. Collective: yes.
+        MaterialError: An unknown control, one that is given by step, two that set the same
+            numbers, bounds that cross or that the law does not admit, a start outside them.
+            Collective: yes.
     """
 
     def __init__(self, recording: "Recording", free: Mapping[str, Any]) -> None:
         now = {name: control.get() for name, control in recording.controls.items()}
         with collectively(recording.comm):
-            if not free:
-                raise MaterialError("Objective: free is empty; name the controls to be varied")
+            if not isinstance(free, Mapping) or not free:
+                raise MaterialError(
+                    'Objective: expected controls to be varied by name, e.g. {"Q": Free(0, 500)}; '
+                    f"got {free!r}"
+                )
             for name in free:
                 if name not in now:
                     raise MaterialError(
@@ -46,6 +50,7 @@ class FreeControls(FreeVector):
                         f"Objective: the control '{name}' has a value per step, which your load "
                         "function sets; it cannot be varied here"
                     )
+            _check_overlap({name: recording.controls[name] for name in free})
             ranges = {}
             for name in free:
                 control = recording.controls[name]
@@ -61,3 +66,20 @@ class FreeControls(FreeVector):
     def join(self, values: Mapping[str, Floats]) -> Floats:
         """The inverse of ``split``."""
         return np.concatenate([np.ravel(values[name]) for name in self.parameters])
+
+
+def _check_overlap(controls: Mapping[str, Any]) -> None:
+    """Of two controls of the same numbers, one would overwrite what the other has set."""
+    owners: dict[Any, str] = {}
+    for name, control in controls.items():
+        keys: list[Any]
+        if isinstance(control, LawParameter):
+            keys = [(id(m), leaf) for m in control.materials for leaf in control.names]
+        else:
+            keys = [id(control.data)]
+        for key in keys:
+            first = owners.setdefault(key, name)
+            if first != name:
+                raise MaterialError(
+                    f"Objective: '{first}' and '{name}' set the same numbers; vary one of them"
+                )

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from ...calibration import Free, Loss, Statistics, confidence_intervals
 from ...calibration.statistics import statistics
-from ...errors import ConvergenceError, MaterialError
+from ...errors import AdmatError, ConvergenceError, MaterialError
 from .._collective import collectively
 from .._progress import Progress
 from ._free import FreeControls
@@ -82,6 +83,9 @@ class Objective:
         self._loss = loss if loss is not None else self._half_square
         self.free = FreeControls(recording, free)
         self._file = None if file is None else Path(file)
+        with collectively(self.comm):
+            if self._file is not None and not self._file.parent.is_dir():
+                raise MaterialError(f"Objective: there is no folder for file={str(self._file)!r}")
         # Its own, since a problem that is solved so often is told to be silent.
         self._progress = Progress(self.comm, progress)
         self.z0 = self.free.to_z(self._start())
@@ -99,10 +103,11 @@ class Objective:
         return value, self.gradient(z)
 
     def value(self, z: Any) -> float:
-        """The value; of a run that fails ten times the largest so far.
+        """The value; ten times the largest so far where the run fails or a law refuses z.
 
         Raises:
             ConvergenceError: The very first run failed.
+            MaterialError: A law does not admit the first values, or the loss is of no use.
         """
         self._run(z)
         return self._known[0]
@@ -122,6 +127,7 @@ class Objective:
     def hessp(self, z: Any, direction: Any) -> Floats:
         """Product of the Gauss-Newton matrix with a direction; (entries,)."""
         self._run(z)
+        self._check_answer()
         assert self._at is not None
         slope = self.free.slope(self.free.to_x(self._at))
         along = self.free.split(slope * np.asarray(direction, float))
@@ -147,6 +153,7 @@ class Objective:
             (residuals, entries).
         """
         self._run(z)
+        self._check_answer()
         assert self._at is not None
         observed, residual = self._observed(), self._residual
         if residual is None:
@@ -224,13 +231,16 @@ class Objective:
                 raise MaterialError(f"Objective: expected {len(self.z0)} finite numbers; got {z!r}")
         recording = self.recording
         try:
-            for name, value in self._values(z).items():
-                recording.controls[name].set(value)
-            if recording.started:
-                recording.restart()
+            self._set(z)
+        except MaterialError as error:
+            self._refuse(z, error)
+            return
+        try:
             with recording:
                 self._simulate()
             with collectively(self.comm):
+                if recording.steps == 0:
+                    raise MaterialError("Objective: simulate has solved no step of the problem")
                 total = float(self._loss(self._observed())) + self._of_penalty(z)[0]
                 if not np.isfinite(total):
                     raise ConvergenceError(f"Objective: the loss is {total}", {})
@@ -244,12 +254,29 @@ class Objective:
             self.best = total, z.copy()
             self._keep()
 
-    def _refuse(self, z: Floats, error: ConvergenceError) -> None:
+    def _set(self, z: Floats) -> None:
+        """Go back to the beginning with the controls z; an error if a law does not admit them."""
+        for name, value in self._values(z).items():
+            self.recording.controls[name].set(value)
+        if self.recording.started:
+            self.recording.restart()
+        with collectively(self.comm):
+            for material in self.recording.problem.materials:
+                material.evaluation.parameters()  # fields as well
+
+    def _check_answer(self) -> None:
+        """Whether there is a run to differentiate."""
+        if not np.isfinite(self.history[-1]):
+            raise MaterialError(
+                "Objective: the run at these values was refused or failed, and has no derivative"
+            )
+
+    def _refuse(self, z: Floats, error: AdmatError) -> None:
         if self.best is None:
             raise error
         known = [abs(v) for v in self.history if np.isfinite(v)]
         self.history.append(np.inf)
-        self._at, self._known = z, (REFUSED * max(known), np.zeros_like(z))
+        self._at, self._known = z, (REFUSED * max(known) or 1.0, np.zeros_like(z))
         self._progress.say(f"objective: evaluation {len(self.history)} refused: {str(error)[:120]}")
 
     def _values(self, z: Floats) -> dict[str, Floats]:
@@ -283,13 +310,17 @@ class Objective:
         self._progress.say(
             f"objective: evaluation {len(self.history)}: {value:.6e}  {', '.join(shown)}"
         )
-        if self._file is None or self.comm.rank:
-            return
-        # Complete or not at all, whenever the run is interrupted.
-        handle, name = tempfile.mkstemp(suffix=".npz", dir=self._file.parent)
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, x=x, value=value, names=np.array(self.free.names))
-        os.replace(name, self._file)
+        with collectively(self.comm):
+            if self._file is None or self.comm.rank:
+                return
+            # Complete or not at all, whenever the run is interrupted.
+            handle, name = tempfile.mkstemp(suffix=".npz", dir=self._file.parent)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    np.savez(file, x=x, value=value, names=np.array(self.free.names))
+                os.replace(name, self._file)
+            finally:
+                Path(name).unlink(missing_ok=True)
 
     def _start(self) -> Floats:
         """Values to begin with: those of the file, if it is there."""
@@ -297,9 +328,10 @@ class Objective:
         with collectively(self.comm):
             if self.comm.rank == 0 and self._file is not None and self._file.exists():
                 try:
-                    with np.load(self._file, allow_pickle=False) as file:
+                    with open(self._file, "rb") as stream:
+                        file = np.load(stream, allow_pickle=False)
                         names, kept = file["names"].tolist(), np.array(file["x"], float)
-                except (OSError, ValueError, KeyError) as error:
+                except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
                     raise MaterialError(
                         f"Objective: {self._file} cannot be read ({error}); delete it to start anew"
                     ) from error

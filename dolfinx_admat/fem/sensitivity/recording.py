@@ -87,6 +87,12 @@ class Recording(Derivatives):
                 raise MaterialError("Recording: the problem has no linear solver")
             if not self.observers:
                 raise MaterialError("Recording: observe is empty; name at least one observation")
+            for name, observer in self.observers.items():
+                if not hasattr(observer, "attach"):
+                    raise MaterialError(
+                        f"Recording: '{name}' in observe must be a Reaction, an Integral or "
+                        f"PointDisplacements; got {type(observer).__name__}"
+                    )
             self._tape = Tape(store, every, folder, self.comm.rank)
             self._check_controls()
         previous = dict(previous or {})
