@@ -168,12 +168,10 @@ def statistics(
     """
     n, m = free.size, len(residuals)
     size = np.where(x != 0.0, np.abs(x), free.scale)  # of a relative change
-    with np.errstate(invalid="ignore"):
-        margin = ON_BOUND * np.where(free.log, x, free.scale)
-        on_bound = (x - free.lower <= margin) | (free.upper - x <= margin)
+    scores, curvature = loss.derivatives(residuals)
+    on_bound = _on_bound(free, x, jacobian, scores, curvature)
     inner = np.flatnonzero(~on_bound)
     freedom = m - len(inner)
-    scores, curvature = loss.derivatives(residuals)
     J = jacobian[:, inner] * size[inner]
     _, values, V = np.linalg.svd(np.sqrt(curvature)[:, None] * J, full_matrices=False)
     V = V if len(values) == len(inner) else np.linalg.svd(J)[2]  # more entries than data
@@ -219,6 +217,23 @@ def statistics(
     )
 
 
+def _on_bound(
+    free: FreeVector, x: Floats, jacobian: Floats, scores: Floats, curvature: Floats
+) -> npt.NDArray[np.bool_]:
+    """Which entries stand on a bound, or were on their way to it when the optimiser stopped.
+
+    Trust regions that stay inside the bounds come ever slower to one: an entry counts as on it if
+    the loss falls towards it, and its own Gauss-Newton step would cross it.
+    """
+    slope = jacobian.T @ scores
+    stiffness = np.einsum("mk,m,mk->k", jacobian, curvature, jacobian)
+    with np.errstate(invalid="ignore"):
+        margin = ON_BOUND * np.where(free.log, x, free.scale)
+        step = -np.divide(slope, stiffness, out=np.zeros_like(x), where=stiffness > 0.0)
+        on = (x - free.lower <= margin) | (free.upper - x <= margin)
+        return on | (x + step < free.lower) | (x + step > free.upper)
+
+
 def _warnings(free: FreeVector, x: Floats, on_bound: Any, freedom: int) -> list[str]:
     found = []
     for k in np.flatnonzero(on_bound)[:NAMED]:
@@ -238,8 +253,10 @@ def _warnings(free: FreeVector, x: Floats, on_bound: Any, freedom: int) -> list[
 def _combination(names: list[str], direction: Floats, spread: float) -> str:
     """'+0.7 a -0.7 b is not determined'."""
     largest = np.argsort(-np.abs(direction)).tolist()
-    order = [k for k in largest if abs(direction[k]) > 0.1 * abs(direction[largest[0]])][:6]
+    order = [k for k in largest if abs(direction[k]) > 0.03 * abs(direction[largest[0]])][:6]
     sign = np.sign(direction[order[0]])
     text = " ".join(f"{sign * direction[k]:+.2f} {names[k]}" for k in order)
-    size = "no effect at all" if np.isinf(spread) else f"standard deviation {100 * spread:.3g} %"
+    size = f"standard deviation {100 * spread:.3g} %"
+    if np.isinf(spread):
+        size = "no effect at all" if len(order) == 1 else "they cannot be told apart"
     return f"the data do not determine the relative change {text} ({size})"

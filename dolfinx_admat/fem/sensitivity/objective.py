@@ -27,6 +27,11 @@ REFUSED = 10.0
 #: Parameters up to so many are printed with each new best point.
 SHOWN = 8
 
+#: A resumed fit has the value that it was left with, but for round-off and the solver's tolerance.
+RESUMED = 1e-3
+#: A value that is zero but for such, relative to the first one.
+ZERO = 1e-9
+
 
 class Objective:
     """What is to be minimised, of a vector z of controls that are about 1 in size.
@@ -81,6 +86,8 @@ class Objective:
             if (loss is None) == (residual is None):
                 raise MaterialError("Objective: give either loss or residual")
         self._loss = loss if loss is not None else self._half_square
+        # Value of the point in the file, and the first value of the fit that wrote it.
+        self._promised: tuple[float, float] | None = None
         self.free = FreeControls(recording, free)
         self._file = None if file is None else Path(file)
         with collectively(self.comm):
@@ -243,11 +250,16 @@ class Objective:
                     raise MaterialError("Objective: simulate has solved no step of the problem")
                 total = float(self._loss(self._observed())) + self._of_penalty(z)[0]
                 if not np.isfinite(total):
-                    raise ConvergenceError(f"Objective: the loss is {total}", {})
+                    raise ConvergenceError(
+                        f"Objective: the loss is {total}, though the run succeeded; leave gaps of "
+                        "the data (NaN) out of it, e.g. by weights of zero",
+                        {},
+                    )
                 self._size = 0 if self._residual is None else self._residuals().size
         except ConvergenceError as error:
             self._refuse(z, error)
             return
+        self._check_resumed(z, total)
         self._at, self._known = z, (total, None)
         self.history.append(total)
         if self.best is None or total < self.best[0]:
@@ -263,6 +275,19 @@ class Objective:
         with collectively(self.comm):
             for material in self.recording.problem.materials:
                 material.evaluation.parameters()  # fields as well
+
+    def _check_resumed(self, z: Floats, value: float) -> None:
+        """Whether the first value is the one that the file promised."""
+        if self._promised is None or not np.array_equal(z, self.z0):
+            return
+        promised, first = self._promised
+        self._promised = None
+        if abs(value - promised) > RESUMED * abs(promised) + ZERO * abs(first):
+            raise MaterialError(
+                f"Objective: {self._file} was written for another problem: its loss there was "
+                f"{promised:.8g}, here it is {value:.8g} (other data, mesh, steps or loss); delete "
+                "it to start anew, or name another file"
+            )
 
     def _check_answer(self) -> None:
         """Whether there is a run to differentiate."""
@@ -314,13 +339,14 @@ class Objective:
             if self._file is None or self.comm.rank:
                 return
             # Complete or not at all, whenever the run is interrupted.
-            handle, name = tempfile.mkstemp(suffix=".npz", dir=self._file.parent)
+            handle, temporary = tempfile.mkstemp(suffix=".npz", dir=self._file.parent)
             try:
                 with os.fdopen(handle, "wb") as file:
-                    np.savez(file, x=x, value=value, names=np.array(self.free.names))
-                os.replace(name, self._file)
+                    names = np.array(self.free.names)
+                    np.savez(file, x=x, value=value, first=self.history[0], names=names)
+                os.replace(temporary, self._file)
             finally:
-                Path(name).unlink(missing_ok=True)
+                Path(temporary).unlink(missing_ok=True)
 
     def _start(self) -> Floats:
         """Values to begin with: those of the file, if it is there."""
@@ -331,6 +357,7 @@ class Objective:
                     with open(self._file, "rb") as stream:
                         file = np.load(stream, allow_pickle=False)
                         names, kept = file["names"].tolist(), np.array(file["x"], float)
+                        self._promised = float(file["value"]), float(file["first"])
                 except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
                     raise MaterialError(
                         f"Objective: {self._file} cannot be read ({error}); delete it to start anew"
@@ -340,5 +367,5 @@ class Objective:
                         f"Objective: {self._file} was written for other controls ({names[:6]}); "
                         "delete it to start anew, or name another file"
                     )
-        kept = self.comm.bcast(kept)
+        kept, self._promised = self.comm.bcast((kept, self._promised))
         return self.free.start if kept is None else self.free.inside(kept)
