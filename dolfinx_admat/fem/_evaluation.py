@@ -79,8 +79,7 @@ class Tangents:
         if isinstance(self._space.rows, slice):
             return
         for block, function in self._functions.items():
-            values = self.buffers[block].reshape(self._points, -1)
-            function.x.array.reshape(-1, values.shape[1])[self._space.rows] = values
+            self._space.write(function, self.buffers[block])
 
 
 class Evaluation:

@@ -84,14 +84,12 @@ class History:
         if isinstance(self._space.rows, slice):
             return
         for key, function in self.outputs.items():
-            flat = self.buffers[key].reshape(len(self._space.rows), -1)
-            function.x.array.reshape(-1, flat.shape[1])[self._space.rows] = flat
+            self._space.write(function, self.buffers[key])
 
     def write_state_functions(self) -> None:
         """Bring the functions of state variables up to date with the trial state."""
         for key, function in self.state_functions.items():
-            rows = function.x.array.reshape(-1, int(np.prod(self._shapes[key])))
-            rows[self._space.rows] = self.state[key].reshape(len(self.state[key]), rows.shape[1])
+            self._space.write(function, self.state[key])
 
     def values(self, key: str) -> Floats:
         """Copy of the trial values as ordinary tensors; (cells, points, *shape)."""

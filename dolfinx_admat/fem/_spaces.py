@@ -47,6 +47,11 @@ class QuadratureSpace:
         function._admat_output = True  # lets MaterialProblem notice a forgotten material
         return function
 
+    def write(self, function: dolfinx.fem.Function, values: npt.NDArray[np.float64]) -> None:
+        """Set a function of this space at the points of interest; (points, *shape). Local."""
+        flat = values.reshape(self._cells * len(self.weights), -1)
+        function.x.array.reshape(-1, flat.shape[1])[self.rows] = flat
+
     def per_cell(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """View of (cells * points, *shape) as (cells, points, *shape). Local."""
         return values.reshape(self._cells, len(self.weights), *values.shape[1:])

@@ -66,11 +66,7 @@ class PointFunctions:
         cotangents: tuple[dict, Any],
     ) -> tuple:
         """(inputs, state, point parameters, arrays: the cotangents of each; status)."""
-
-        def values(arrays: Any, point: dict, inputs: dict, state: Any) -> Any:
-            outputs, new_state, status, _ = self.update(arrays, point, inputs, state, dt)
-            return (outputs, new_state), status
-
+        values = self._of_values(dt)
         _, pull, status = jax.vjp(values, arrays, point, inputs, state, has_aux=True)
         arrays_bar, point_bar, inputs_bar, state_bar = pull(cotangents)
         bars = (inputs_bar, state_bar, point_bar, arrays_bar)
@@ -90,14 +86,19 @@ class PointFunctions:
 
         ``directions`` are the tangents of point parameters, inputs and state.
         """
+        given = (arrays, point, inputs, state)
+        along = (arrays_dot, *directions)
+        _, pushed, status = jax.jvp(self._of_values(dt), given, along, has_aux=True)
+        return *pushed, _finite(status, pushed)
+
+    def _of_values(self, dt: Any) -> Any:
+        """The update in all that can be differentiated: -> ((outputs, new state), status)."""
 
         def values(arrays: Any, point: dict, inputs: dict, state: Any) -> Any:
             outputs, new_state, status, _ = self.update(arrays, point, inputs, state, dt)
             return (outputs, new_state), status
 
-        given = (arrays, point, inputs, state)
-        _, pushed, status = jax.jvp(values, given, (arrays_dot, *directions), has_aux=True)
-        return *pushed, _finite(status, pushed)
+        return values
 
 
 def _finite(status: LocalResult, derivatives: Any) -> LocalResult:

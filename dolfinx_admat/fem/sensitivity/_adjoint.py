@@ -22,8 +22,8 @@ from ...materials._declare import named_leaves
 from ..problem import MaterialProblem
 from ._boundary import Boundary
 from ._linear import LinearSolver
-from ._slopes import DataSlope, PointSlopes, assembled, compiled, depends, owned
-from ._step import Arrays, Floats, LinearStep, flat, write
+from ._slopes import DataSlope, PointSlopes, assembled, compiled, depends, summed
+from ._step import Arrays, Floats, LinearStep, read_by, write
 from .observations import Cotangents
 
 
@@ -56,11 +56,7 @@ class AdjointStep(LinearStep):
         self._points = [PointSlopes(form, material) for material in problem.materials]
         self._bars: list[dict[str, Any]] = []  # Functions: cotangents of inputs and parameters
         for material in problem.materials:
-            symbols: dict[str, Any] = dict(material.input_vectors)
-            for name, field in material.evaluation.parameter_fields.items():
-                moving = (*data.values(), *problem.functions)
-                if field.symbol is not None and any(depends(field.symbol, d) for d in moving):
-                    symbols[f"parameter {name}"] = flat(field.symbol)
+            symbols = read_by(material, (*data.values(), *problem.functions))
             bars = {k: material.space.function(k, v.ufl_shape) for k, v in symbols.items()}
             for key, symbol in symbols.items():
                 form = form + ufl.inner(bars[key], symbol) * material.dx
@@ -163,9 +159,8 @@ class AdjointStep(LinearStep):
             values |= {f"parameter {n}": v for n, v in fields.items()}
             volumes = material.point_volumes()[:, None]
             for name, function in self._bars[k].items():
-                size = function.ufl_shape[0]
-                rows = function.x.array.reshape(-1, size)
-                rows[material.space.rows] = values[name].reshape(-1, size) / volumes
+                flat = values[name].reshape(len(volumes), -1)
+                material.space.write(function, flat / volumes)
         self._total = [
             assembled(form, V) + direct
             for form, V, direct in zip(self._by_u, self._spaces, bars.u, strict=True)
@@ -194,8 +189,4 @@ def _scattered(data: Any, entries: npt.NDArray[np.int64], values: Floats, comm: 
     if isinstance(data, dolfinx.fem.Constant):
         sums = np.bincount(entries, values, data.value.size).reshape(data.value.shape)
         return comm.allreduce(sums)
-    V = data.function_space
-    vector = dolfinx.la.vector(V.dofmap.index_map, bs=V.dofmap.index_map_bs)
-    np.add.at(vector.array, entries, values)
-    vector.scatter_reverse(dolfinx.la.InsertMode.add)
-    return vector.array[: owned(V)]
+    return summed(data.function_space, entries, values)

@@ -42,6 +42,7 @@ class Derivatives:
     _tape: Tape
     _world: World
     _laws: list[Any]
+    _values: dict[str, list[Floats]]
     _start: tuple[Any, ...] | None
     _running: bool
     _failed: str
@@ -54,7 +55,10 @@ class Derivatives:
     @property
     def observed(self) -> Observed:
         """Observations, (steps, *shape) by name. Local."""
-        raise NotImplementedError
+        return {
+            name: np.array(values).reshape(len(values), *self.observers[name].shape)
+            for name, values in self._values.items()
+        }
 
     def vjp(self, cotangents: Mapping[str, Any]) -> dict[str, Floats]:
         """Reverse: derivatives of sum(cotangent * observation) with respect to all controls.
@@ -73,7 +77,7 @@ class Derivatives:
                 or shapes do not fit.
             ConvergenceError: A linear or local solve failed; the problem is as it was.
         """
-        self._check_ready("cotangents", cotangents, self._shapes_of_observations())
+        self._check_ready("cotangents", [cotangents], self._shapes_of_observations())
         given = {name: np.asarray(value, float) for name, value in cotangents.items()}
         return _finite(self._sweeps.reverse(given, self._own()), "with respect to")
 
@@ -140,7 +144,7 @@ class Derivatives:
         Raises:
             MaterialError: As ``vjp``; or the loss is not a finite scalar.
         """
-        self._check_ready("cotangents", {}, {})
+        self._check_ready("cotangents", [], {})
         observed = {name: jnp.asarray(value) for name, value in self.observed.items()}
         with collectively(self.comm):
             value, slope = jax.value_and_grad(loss)(observed)
@@ -173,9 +177,7 @@ class Derivatives:
     # -- internal -------------------------------------------------------------------------
 
     def _forward(self, cases: Sequence[Mapping[str, Any]]) -> list[Observed]:
-        shapes = self._shapes_of_controls()
-        for case in cases:
-            self._check_ready("directions", case, shapes)
+        self._check_ready("directions", cases, self._shapes_of_controls())
         return [_finite(found, "of") for found in self._sweeps.forward(cases, self._own())]
 
     def _own(self) -> dict[str, bool]:
@@ -192,7 +194,10 @@ class Derivatives:
         }
 
     def _check_ready(
-        self, what: str, given: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
+        self,
+        what: str,
+        given: Sequence[Mapping[str, Any]],
+        shapes: Mapping[str, tuple[int, ...]],
     ) -> None:
         with collectively(self.comm):
             if self._running:
@@ -215,7 +220,7 @@ class Derivatives:
             for name, control in self.controls.items():
                 if isinstance(control, Coefficient) and not control.per_step:
                     self._check_constant(name, control)
-            for name, value in given.items():
+            for name, value in (item for one in given for item in one.items()):
                 if name not in shapes:
                     raise MaterialError(
                         f"Recording: {what} '{name}' is unknown; there are {sorted(shapes)}"

@@ -59,12 +59,8 @@ class FreeControls(FreeVector):
                     ranges[name] = limits.get(control.name)
             self.set_up("Objective", free, {name: now[name] for name in free}, ranges)
 
-    def split(self, x: Floats) -> dict[str, Floats]:
-        """By control, in its shape."""
-        return self.values(x)
-
     def join(self, values: Mapping[str, Floats]) -> Floats:
-        """The inverse of ``split``."""
+        """The inverse of ``values``."""
         return np.concatenate([np.ravel(values[name]) for name in self.parameters])
 
 

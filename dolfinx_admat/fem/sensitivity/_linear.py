@@ -65,7 +65,7 @@ class LinearSolver:
         Raises:
             ConvergenceError: The linear solver failed.
         """
-        self._assign(rhs, self._b)
+        dolfinx.fem.petsc.assign(self._as_u(rhs), self._b)
         transposed = transposed and not self._problem.symmetric
         self._pc.setReusePreconditioner(True)
         self._attempt(transposed)
@@ -85,10 +85,7 @@ class LinearSolver:
         self._stale = iterations > max(GOOD_ITERATIONS, GOOD_FACTOR * self._least)
         self.solves += 1
         self.iterations += iterations
-        if isinstance(self._problem.problem.u, list | tuple):
-            dolfinx.fem.petsc.assign(self._x, solution)
-        else:
-            dolfinx.fem.petsc.assign(self._x, solution[0])
+        dolfinx.fem.petsc.assign(self._x, self._as_u(solution))
         for f in solution:
             f.x.scatter_forward()
 
@@ -111,9 +108,9 @@ class LinearSolver:
         else:
             self._ksp.solve(self._b, self._x)
 
-    def _assign(self, functions: list[Any], vector: Any) -> None:
-        blocks = isinstance(self._problem.problem.u, list | tuple)
-        dolfinx.fem.petsc.assign(functions if blocks else functions[0], vector)
+    def _as_u(self, functions: list[Any]) -> Any:
+        """One Function per block, or the only one, as the problem has its unknown."""
+        return functions if isinstance(self._problem.problem.u, list | tuple) else functions[0]
 
     def __del__(self) -> None:
         """Destroy the PETSc objects, but not those of the problem."""

@@ -30,6 +30,20 @@ def assembled(form: dolfinx.fem.Form | None, V: Any) -> Floats:
     return vector.array[: owned(V)]
 
 
+def summed(V: Any, entries: npt.NDArray[np.integer], values: Floats) -> Floats:
+    """Sums of values at local unknowns, ghosts as well, for this rank's. Collective: yes.
+
+    Args:
+        V: Space.
+        entries: Local unknowns, in any order and number.
+        values: One for each.
+    """
+    vector = dolfinx.la.vector(V.dofmap.index_map, V.dofmap.index_map_bs)
+    np.add.at(vector.array, entries, values)
+    vector.scatter_reverse(dolfinx.la.InsertMode.add)
+    return vector.array[: owned(V)].copy()
+
+
 def compiled(form: ufl.Form | None) -> dolfinx.fem.Form | None:
     """A form compiled by FFCx; None if it is empty. Collective: yes."""
     if form is None or form.empty():
@@ -116,6 +130,17 @@ def data_derivative(symbol: Any, data: Any, direction: Any) -> Any:
             [i.reconstruct(integrand=slope(i.integrand())) for i in replaced.integrals()]
         )
     return slope(replaced)
+
+
+def along(symbol: Any, pairs: Sequence[tuple[Any, Any]]) -> Any:
+    """Derivative of a form or a UFL vector where several things move; None if it reads none.
+
+    Args:
+        symbol: Form or expression.
+        pairs: Functions and Constants, each with its direction.
+    """
+    parts = [data_derivative(symbol, *pair) for pair in pairs if depends(symbol, pair[0])]
+    return sum(parts[1:], parts[0]) if parts else None
 
 
 def depends(symbol: Any, data: Any) -> bool:

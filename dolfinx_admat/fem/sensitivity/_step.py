@@ -1,6 +1,6 @@
 """What the adjoint and the tangent-linear step share: a linear problem, solved to its residual."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import dolfinx
@@ -12,8 +12,10 @@ from ...errors import ConvergenceError
 from ...kernels import StatusBuffers
 from .._collective import collectively
 from ..problem import MaterialProblem
+from ..quadrature import QuadratureMaterial
 from ._boundary import Boundary
 from ._linear import LinearSolver
+from ._slopes import depends
 
 Floats = npt.NDArray[np.float64]
 Arrays = dict[str, Floats]
@@ -114,6 +116,16 @@ class LinearStep:
                     f"{int((code != 0).sum())} points of a rank",
                     {},
                 )
+
+
+def read_by(material: QuadratureMaterial, moving: Iterable[Any]) -> dict[str, Any]:
+    """UFL vectors that a material reads: its inputs, and parameters with something that moves."""
+    symbols: dict[str, Any] = dict(material.input_vectors)
+    moving = list(moving)
+    for name, field in material.evaluation.parameter_fields.items():
+        if field.symbol is not None and any(depends(field.symbol, thing) for thing in moving):
+            symbols[f"parameter {name}"] = flat(field.symbol)
+    return symbols
 
 
 def flat(symbol: Any) -> Any:

@@ -94,8 +94,7 @@ class Sweeps:
             for n in range(steps, 0, -1):
                 state_n, dt = self._visit(n)
                 self.solver.assemble()
-                bars = self._no_cotangents(states)
-                bars.u = later
+                bars = self._no_cotangents(later, states)
                 for name, values in cotangents.items():
                     if values[n - 1].any():
                         self._observers[name].pull(values[n - 1], bars)
@@ -203,12 +202,12 @@ class Sweeps:
             self._state.write_trial(trial)
             self.solver.finish()
 
-    def _no_cotangents(self, states: list[Arrays]) -> Cotangents:
+    def _no_cotangents(self, u: list[Floats], states: list[Arrays]) -> Cotangents:
+        """Those of later steps, and zero."""
         problem = self._problem
-        sizes = [owned(u.function_space) for u in problem.functions]
         return Cotangents(
-            [np.zeros(size) for size in sizes],
-            [np.zeros(size) for size in sizes],
+            u,
+            [np.zeros_like(values) for values in u],
             [
                 {n: np.zeros_like(b) for n, b in m.history.buffers.items()}
                 for m in problem.materials

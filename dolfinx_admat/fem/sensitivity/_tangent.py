@@ -13,8 +13,8 @@ import numpy as np
 from ..problem import MaterialProblem
 from ._boundary import Boundary
 from ._linear import LinearSolver
-from ._slopes import assembled, compiled, data_derivative, depends
-from ._step import Arrays, Floats, LinearStep, flat
+from ._slopes import along, assembled, compiled
+from ._step import Arrays, Floats, LinearStep, read_by
 from .observations import Tangents
 
 
@@ -53,22 +53,14 @@ class TangentStep(LinearStep):
             self._points.append(
                 {n: (f, material.space.function(f"d{n}", f.ufl_shape)) for n, f in known.items()}
             )
-            symbols: dict[str, Any] = dict(material.input_vectors)
-            for name, field in material.evaluation.parameter_fields.items():
-                if field.symbol is not None:
-                    symbols[f"parameter {name}"] = flat(field.symbol)
             fields = {}
-            for key, symbol in symbols.items():
-                parts = [data_derivative(symbol, *p) for p in pairs if depends(symbol, p[0])]
-                if parts:
-                    change = sum(parts[1:], parts[0])
+            for key, symbol in read_by(material, (thing for thing, _ in pairs)).items():
+                change = along(symbol, pairs)
+                if change is not None:
                     fields[key] = material.field(change, symbol.ufl_shape, f"change of {key}")
             self._fields.append(fields)
-        self._forms = []
         everywhere = pairs + [pair for points in self._points for pair in points.values()]
-        for F in problem.forms:
-            parts = [data_derivative(F, *p) for p in everywhere if depends(F, p[0])]
-            self._forms.append(compiled(sum(parts[1:], parts[0])) if parts else None)
+        self._forms = [compiled(along(F, everywhere)) for F in problem.forms]
         self._sources = {n: [b.sources(d) for b in boundaries] for n, d in self._data.items()}
 
     def push(
@@ -165,8 +157,7 @@ class TangentStep(LinearStep):
             self._check_points(k)
             for name, (_, direction) in self._points[k].items():
                 found = outputs[name] if name in outputs else states[name]
-                rows = direction.x.array.reshape(-1, direction.ufl_shape[0])
-                rows[material.space.rows] = found.reshape(-1, rows.shape[1])
+                material.space.write(direction, found)
             self._states.append(states)
             self._inputs.append(moved)
         self._rows = [assembled(form, V) for form, V in zip(self._forms, self._spaces, strict=True)]

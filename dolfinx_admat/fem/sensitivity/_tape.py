@@ -65,7 +65,7 @@ class Tape:
         self._recent: dict[int, State] = {}  # recomputed states of one segment
 
     def begin(self, state: State) -> None:
-        """Forget all steps; ``state`` is the one before the first."""
+        """Forget all steps; ``state``, not to be changed any more, is the one before the first."""
         self.close()
         self.steps, self._states, self._recent = [], {}, {}
         self._keep(0, state)
@@ -79,7 +79,7 @@ class Tape:
         return len(self.steps) % self.every == 0
 
     def add_state(self, state: State) -> None:
-        """Keep the state at the end of the last step; a copy."""
+        """Keep the state at the end of the last step, which is not to be changed any more."""
         self._keep(len(self.steps), state)
 
     def state(self, n: int, advance: Callable[[int, State], State]) -> State:
@@ -113,7 +113,7 @@ class Tape:
 
     def _keep(self, n: int, state: State) -> None:
         if self.store != "disk":
-            self._states[n] = {name: value.copy() for name, value in state.items()}
+            self._states[n] = state
             return
         if self._folder is None:
             self._folder = tempfile.mkdtemp(prefix=f"admat-history-{self._rank}-", dir=self._where)

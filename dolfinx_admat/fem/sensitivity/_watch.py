@@ -62,9 +62,9 @@ class Watch:
         self._parts = self._of_unknowns() if self._others else []
         self._meshes = list({id(m.mesh): m.mesh for m in problem.materials}.values())
 
-    def begin(self) -> None:
-        """The first step starts here. Local."""
-        self._last = {name: value.copy() for name, value in self._state.read().items()}
+    def begin(self, state: State) -> None:
+        """The first step starts here, from a copy of the state. Local."""
+        self._last = state
         self._u: list[Floats] = []
         self._laws = [m.material for m in self._problem.materials]
         self._x = [mesh.geometry.x.copy() for mesh in self._meshes]

@@ -204,7 +204,6 @@ class RegionValues(Coefficient):
         flat = element is not None and element.degree == 0 and V.dofmap.bs == 1
         if V is None or not flat or tags.dim != V.mesh.topology.dim:
             raise MaterialError("RegionValues: give a scalar DG0 Function and MeshTags of cells")
-        self._function = self.data
         comm = V.mesh.comm
         self.ids = np.unique(np.concatenate(comm.allgather(np.unique(tags.values))))
         self._region = np.full(owned(V), -1)

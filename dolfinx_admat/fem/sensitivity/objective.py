@@ -137,10 +137,10 @@ class Objective:
         self._check_answer()
         assert self._at is not None
         slope = self.free.slope(self.free.to_x(self._at))
-        along = self.free.split(slope * np.asarray(direction, float))
+        along = self.free.values(slope * np.asarray(direction, float))
         product = self.recording.gauss_newton(self._loss, along)
         if self._penalty is not None:
-            values = {n: jnp.asarray(v) for n, v in self._values(self._at).items()}
+            values = {n: jnp.asarray(v) for n, v in self.values(self._at).items()}
             tangent = {n: jnp.asarray(v) for n, v in along.items()}
             curved = jax.jvp(jax.grad(self._penalty), (values,), (tangent,))[1]
             product = {n: product[n] + np.asarray(c) for n, c in curved.items()}
@@ -199,7 +199,7 @@ class Objective:
 
     def values(self, z: Any) -> dict[str, Floats]:
         """Values of the controls, in the units of the problem, by name. Local."""
-        return self._values(np.asarray(z, float))
+        return self.free.values(self.free.to_x(np.asarray(z, float)))
 
     def attach_tao(self, tao: Any) -> None:
         """Give a PETSc TAO solver this objective, its bounds and its start.
@@ -268,7 +268,7 @@ class Objective:
 
     def _set(self, z: Floats) -> None:
         """Go back to the beginning with the controls z; an error if a law does not admit them."""
-        for name, value in self._values(z).items():
+        for name, value in self.values(z).items():
             self.recording.controls[name].set(value)
         if self.recording.started:
             self.recording.restart()
@@ -304,9 +304,6 @@ class Objective:
         self._at, self._known = z, (REFUSED * max(known) or 1.0, np.zeros_like(z))
         self._progress.say(f"objective: evaluation {len(self.history)} refused: {str(error)[:120]}")
 
-    def _values(self, z: Floats) -> dict[str, Floats]:
-        return self.free.split(self.free.to_x(z))
-
     def _observed(self) -> dict[str, Any]:
         return {name: jnp.asarray(value) for name, value in self.recording.observed.items()}
 
@@ -320,7 +317,7 @@ class Objective:
         return 0.5 * jnp.sum(jnp.ravel(self._residual(observed)) ** 2)
 
     def _of_penalty(self, z: Floats) -> tuple[float, dict[str, Floats]]:
-        values = {n: jnp.asarray(v) for n, v in self._values(z).items()}
+        values = {n: jnp.asarray(v) for n, v in self.values(z).items()}
         if self._penalty is None:
             return 0.0, {n: np.zeros(v.shape) for n, v in values.items()}
         value, slope = jax.value_and_grad(self._penalty)(values)

@@ -12,7 +12,7 @@ from ...errors import MaterialError
 from .._collective import collectively
 from .._reaction import facet_dofs
 from ..problem import MaterialProblem
-from ._slopes import DataSlope, PointSlopes, assembled, compiled, data_derivative, depends
+from ._slopes import DataSlope, PointSlopes, along, assembled, compiled, depends
 
 Floats = npt.NDArray[np.float64]
 
@@ -196,8 +196,7 @@ class Integral:
         if self._push is None:
             pairs = [*zip(self._problem.functions, tangents.u, strict=True), *tangents.outputs]
             pairs += tangents.data
-            parts = [data_derivative(self._form, *p) for p in pairs if depends(self._form, p[0])]
-            self._push = (compiled(sum(parts[1:], parts[0])) if parts else None,)
+            self._push = (compiled(along(self._form, pairs)),)
         form = self._push[0]
         local = 0.0 if form is None else dolfinx.fem.assemble_scalar(form)
         return np.asarray(self._comm.allreduce(local))

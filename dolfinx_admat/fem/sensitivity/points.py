@@ -13,7 +13,7 @@ from dolfinx import geometry
 from ...errors import MaterialError
 from .._collective import collectively
 from ..problem import MaterialProblem
-from ._slopes import owned
+from ._slopes import summed
 from .observations import Cotangents, Tangents
 
 Floats = npt.NDArray[np.float64]
@@ -96,12 +96,8 @@ class PointMatrix:
             (owned unknowns,); contributions of other ranks are in it.
         """
         numbers = np.asarray(w, float).reshape(self.shape)[self._here]
-        vector = dolfinx.la.vector(self._V.dofmap.index_map, self._V.dofmap.index_map_bs)
-        for k, component in enumerate(self._components):
-            shares = self._weights * numbers[:, k, None]
-            np.add.at(vector.array, self._columns + component, shares)
-        vector.scatter_reverse(dolfinx.la.InsertMode.add)
-        return vector.array[: owned(self._V)].copy()
+        entries = self._columns[..., None] + np.array(self._components)
+        return summed(self._V, entries, self._weights[..., None] * numbers[:, None, :])
 
 
 class PointDisplacements:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ...errors import MaterialError
 from .._collective import collectively
 from ..problem import MaterialProblem
-from ._derivatives import Derivatives, Observed
+from ._derivatives import Derivatives
 from ._state import ProblemState
 from ._sweeps import Sweeps, data_of
 from ._tape import Step, Tape
@@ -134,7 +134,7 @@ class Recording(Derivatives):
         with collectively(self.comm):
             if self._running:
                 raise MaterialError("Recording: it is recording already")
-        state = self._state.read()
+        state = {name: value.copy() for name, value in self._state.read().items()}
         own = {
             name: self.comm.allreduce(int(np.array_equal(value, state[name]))) == self.comm.size
             for name, value in self._state.of_laws().items()
@@ -142,9 +142,9 @@ class Recording(Derivatives):
         u = [f.x.array.copy() for f in problem.functions]
         outputs = [{n: b.copy() for n, b in m.history.outputs_n.items()} for m in problem.materials]
         self._laws = [m.material for m in problem.materials]
-        self._start = u, {k: v.copy() for k, v in state.items()}, own, outputs, self._world.save()
+        self._start = u, state, own, outputs, self._world.save()
         self._values = {name: [] for name in self.observers}
-        self._watch.begin()
+        self._watch.begin(state)
         with collectively(self.comm):
             self._tape.begin(state)
         problem.newton.forget()  # so that ``restart`` gives the same run again
@@ -194,14 +194,6 @@ class Recording(Derivatives):
     def started(self) -> bool:
         """Whether something was recorded, be it a failure. Local."""
         return self._start is not None
-
-    @property
-    def observed(self) -> Observed:
-        """Observations, (steps, *shape) by name. Local."""
-        return {
-            name: np.array(values).reshape(len(values), *self.observers[name].shape)
-            for name, values in self._values.items()
-        }
 
     @property
     def times(self) -> Floats:
