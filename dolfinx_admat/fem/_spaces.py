@@ -49,8 +49,8 @@ class QuadratureSpace:
 
     def write(self, function: dolfinx.fem.Function, values: npt.NDArray[np.float64]) -> None:
         """Set a function of this space at the points of interest; (points, *shape). Local."""
-        flat = values.reshape(self._cells * len(self.weights), -1)
-        function.x.array.reshape(-1, flat.shape[1])[self.rows] = flat
+        size = function.function_space.dofmap.index_map_bs  # also where there are no points
+        function.x.array.reshape(-1, size)[self.rows] = values.reshape(-1, size)
 
     def per_cell(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """View of (cells * points, *shape) as (cells, points, *shape). Local."""

@@ -159,7 +159,7 @@ class AdjointStep(LinearStep):
             values |= {f"parameter {n}": v for n, v in fields.items()}
             volumes = material.point_volumes()[:, None]
             for name, function in self._bars[k].items():
-                flat = values[name].reshape(len(volumes), -1)
+                flat = values[name].reshape(-1, function.ufl_shape[0])
                 material.space.write(function, flat / volumes)
         self._total = [
             assembled(form, V) + direct
