@@ -11,6 +11,7 @@ _runtime.prefer_cpu()
 _jax_cache.enable()
 _ffcx_cache.configure()
 
+from .extrapolation import Extrapolation as Extrapolation  # noqa: E402
 from .kinematics import (  # noqa: E402
     axisymmetric_deformation_gradient as axisymmetric_deformation_gradient,
 )

@@ -216,18 +216,23 @@ class Evaluation:
             values[output] = total.reshape(-1, *shape)
         return values
 
+    def place(self, point: int) -> tuple[int, int, tuple[float, ...]]:
+        """Global cell, number in it, and coordinates of one point."""
+        cell, q = divmod(point, len(self._space.weights))
+        local = np.array([self._cells[cell]], dtype=np.int32)
+        x = self._coordinates.eval(self._mesh, local)[0, q]
+        names = self._mesh.topology.index_map(self._mesh.topology.dim).local_to_global(local)
+        return int(names[0]), q, tuple(x.tolist())
+
     def describe(self, point: int, dt: float | None) -> dict[str, Any]:
         """All about one point, as plain numbers, lists and strings."""
-        cell, q = divmod(point, len(self._space.weights))
-        local = int(self._cells[cell])
-        law, tdim = self._kernel.material, self._mesh.topology.dim
+        law = self._kernel.material
         arrays = named_leaves(eqx.filter(law, eqx.is_array))
-        x = self._coordinates.eval(self._mesh, np.array([local], dtype=np.int32))[0, q]
-        names = self._mesh.topology.index_map(tdim).local_to_global(np.array([local]))
+        cell, q, coordinates = self.place(point)
         return {
-            "cell": int(names[0]),
+            "cell": cell,
             "point": q,
-            "coordinates": x.tolist(),
+            "coordinates": list(coordinates),
             "code": int(self.status.code[point]),
             "residual": float(self.status.residual[point]),
             "iterations": int(self.status.iterations[point]),

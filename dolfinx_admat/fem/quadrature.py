@@ -70,6 +70,7 @@ class QuadratureMaterial:
         points: Quadrature points on the reference cell; (points, tdim).
         weights: Quadrature weights; (points,).
         kernel: The batched law.
+        listeners: Called after each commit, on all ranks; they may communicate.
         space, history, evaluation, field: For the assembly and the sensitivities.
 
     Raises:
@@ -100,6 +101,7 @@ class QuadratureMaterial:
         self.mesh, self.name = mesh, name or type(material).__name__
         self.degree, self.scheme = degree, scheme
         self.dt: float | None = None
+        self.listeners: list[Callable[[], Any]] = []
         self._compiled = set[bool]()  # kernels without and with tangents
         parameters = dict(parameters or {})
         with collectively(mesh.comm):
@@ -292,9 +294,11 @@ class QuadratureMaterial:
         return report
 
     def commit(self) -> None:
-        """Make the trial state the state at t_n; call it only after a converged solve. Local."""
+        """Make the trial state that at t_n, after a converged solve. Local without ``listeners``."""
         self.history.commit()
         self.evaluation.keep_inputs()
+        for listener in self.listeners:
+            listener()
 
     def revert(self) -> None:
         """Forget the trial state: outputs and state are those of the last commit. Local.
