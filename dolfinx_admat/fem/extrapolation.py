@@ -257,14 +257,11 @@ class Extrapolation:
         what = f"extrapolation of {self.material.name}: "
         if not count.steps:
             return what + "no step was seen"
-        share = lambda n: f"{n} ({100.0 * n / max(count.points, 1):.1f} %)"  # noqa: E731
+        steps = "1 step" if count.steps == 1 else f"{count.steps} steps"
         if worst is None:
-            return (
-                what + f"none of {count.points} points left the training range in "
-                f"{count.steps} steps"
-            )
+            return what + f"none of {count.points} points left the training range in {steps}"
+        share = lambda n: f"{n} ({100.0 * n / count.points:.1f} %)"  # noqa: E731
         return what + (
             f"{share(count.now)} of {count.points} points are beyond the training range now, "
-            f"{share(count.ever)} were in {count.steps} steps; farthest: {worst}, step "
-            f"{worst.step}"
+            f"{share(count.ever)} were in {steps}; farthest: {worst}, step {worst.step}"
         )

@@ -294,7 +294,7 @@ class QuadratureMaterial:
         return report
 
     def commit(self) -> None:
-        """Make the trial state that at t_n, after a converged solve. Local without ``listeners``."""
+        """Make the trial state that at t_n, after a converged solve. Local, but for listeners."""
         self.history.commit()
         self.evaluation.keep_inputs()
         for listener in self.listeners:

@@ -17,8 +17,8 @@ from ._range_data import at_rest_features, driven, evaluate, histories
 
 Floats = npt.NDArray[np.float64]
 
-#: A tensor smaller than this part of the largest seen has no direction that matters, and no interval
-#: is narrower than it.
+#: A tensor smaller than this part of the largest seen has no direction that matters, and no
+#: interval is narrower than it.
 SMALL = 0.1
 #: Least widths of intervals: of cosines, of rates in decades, and of numbers, relative to them.
 LEAST_COSINE, LEAST_DECADES, LEAST_SCALAR = 0.2, 1.0, 0.01
