@@ -21,7 +21,7 @@ class LearnedPart(Parameters):
 
 
 def _is_part(node: Any) -> bool:
-    return isinstance(node, LearnedPart | tuple(network_classes().values()))
+    return isinstance(node, (LearnedPart, *network_classes().values()))
 
 
 def weight_names(law: Any) -> set[str]:

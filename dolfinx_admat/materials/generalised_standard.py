@@ -9,6 +9,10 @@ from ONE of
 - a yield function f, if phi has degree 1:  rate = lambda df/dA, lambda >= 0, f <= 0,
   lambda f = 0                                                            (``yield_function``)
 
+A yield function may have a viscous stress s(lambda) >= 0 beside it, increasing and zero at zero
+(``viscous_stress``): then f <= s(lambda) takes the place of f <= 0. This is the potential phi plus
+the integral of s; where s vanishes, or the loading is slow, it is the rate-independent law.
+
 Backward Euler makes of each a variational problem for the increment of alpha, e.g. the minimum of
 
     psi(strain, alpha) + dt phi((alpha - alpha_n) / dt; alpha_n),
@@ -87,15 +91,16 @@ class GeneralisedStandardLaw(Material):
     """Any pairs (input, output) with output = d(psi)/d(input); see the module for the equations.
 
     Write ``free_energy``, ``initial_state``, and exactly one of ``dissipation``,
-    ``dual_dissipation`` and ``yield_function``; no derivative. All of the state is internal
+    ``dual_dissipation`` and ``yield_function`` (to which ``viscous_stress`` may be added); no
+    derivative. All of the state is internal
     variables; let them be of the size of strains, since the local tolerances are.
 
     Attributes:
         conjugates: Output -> the input that it is the derivative with respect to. Other inputs
             (a temperature, say) are parameters of the free energy.
-        rate_dependent: True unless a ``yield_function`` is written. A class that writes a
-            smoothed rate-independent ``dissipation`` sets it to False; its potential then is a
-            function of increments, and dt is not read.
+        rate_dependent: True unless a ``yield_function`` is written without ``viscous_stress``. A
+            class that writes a smoothed rate-independent ``dissipation`` sets it to False; its
+            potential then is a function of increments, and dt is not read.
         symmetric_tangent: True, because potentials see the state at t_n only.
         solver: Tolerances of the local Newton solve; compile-time constants.
 
@@ -151,10 +156,24 @@ class GeneralisedStandardLaw(Material):
         """
         raise NotImplementedError
 
+    def viscous_stress(self, rates: jax.Array, internal_n: Any) -> jax.Array:
+        """What ``yield_function`` may exceed zero by: increasing, zero at zero. Optional.
+
+        Smooth also at zero, where Newton's method starts, and odd or constant for negative rates.
+
+        Args:
+            rates: lambda / dt, for each yield function; () or (m,), 1/time.
+            internal_n: Internal variables at t_n.
+
+        Returns:
+            One for each yield function; () or (m,), units of the yield function.
+        """
+        raise NotImplementedError
+
     @property
     def rate_dependent(self) -> bool:  # type: ignore[override]
         """Whether dt is read."""
-        return not self._writes("yield_function")
+        return not self._writes("yield_function") or self._writes("viscous_stress")
 
     @property
     def rate_exponent(self) -> jax.Array | float:
@@ -255,11 +274,18 @@ class GeneralisedStandardLaw(Material):
         f, multiplier = self._potential("yield_function", given), x["multiplier"]
         flow = jax.grad(lambda A: jnp.sum(multiplier * f(A)))(forces)
         values = f(forces)
+        still = jnp.asarray(False)
+        if self._writes("viscous_stress") and self.rate_dependent:
+            still = given.dt == 0.0  # nothing moves in a step of zero length
+            with explained(self, "viscous_stress"):
+                rates = multiplier / jnp.where(still, 1.0, given.dt)
+                values = values - self.viscous_stress(rates, _copied(given.state))
         if values.ndim:
             # Complementarity of lambda >= 0 and f <= 0 (Fischer, Optimization 24, 1992).
             room = -values / given.stiffness
             size = jnp.sqrt(multiplier**2 + room**2 + _CORNER**2)
             values = multiplier + room - size
+        values = jnp.where(still, multiplier, values)
         return {"increment": jax.tree.map(jnp.subtract, increment, flow), "multiplier": values}
 
     def _balance(self, increment: Any, forces: Any, given: _Given) -> Any:

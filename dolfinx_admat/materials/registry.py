@@ -20,12 +20,21 @@ _JAX_NUMPY = ("abs", "arctan", "cos", "cosh", "exp", "expm1", "log1p", "sin", "s
               "tanh")  # fmt: skip
 
 
+_LATER: dict[str, type[eqx.Module]] = {}
+
+
+def register(*classes: type[eqx.Module]) -> None:
+    """Add classes of the library that are not part of ``materials``."""
+    _LATER.update({c.__name__: c for c in classes})
+
+
 def library_classes() -> dict[str, type[eqx.Module]]:
     """The laws of this library and their parts, by name."""
     from dolfinx_admat import materials  # which has this module in it
 
     found = vars(materials).items()
-    return {n: v for n, v in found if isinstance(v, type) and issubclass(v, eqx.Module)}
+    own = {n: v for n, v in found if isinstance(v, type) and issubclass(v, eqx.Module)}
+    return own | _LATER
 
 
 def network_classes() -> dict[str, type[eqx.Module]]:

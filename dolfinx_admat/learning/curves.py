@@ -1,0 +1,103 @@
+"""Increasing curves of one variable whose integral is known: hardening, viscosity, dashpots.
+
+One layer of sigmoids with positive weights and centres at zero, each with a scale of its own:
+
+    y(x) = sum_i w_i x / sqrt(x^2 + s_i^2) + c x,   w_i, s_i, c > 0.
+
+It is odd, increasing, concave for x > 0, and its integral
+
+    Y(x) = sum_i w_i (sqrt(x^2 + s_i^2) - s_i) + c x^2 / 2
+
+is convex and zero at zero: a potential. With scales over many decades it follows curves of many
+decades (rates), and with s_i -> 0 it becomes w_i |x|, the rate-independent limit.
+"""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dolfinx_admat.errors import MaterialError
+
+from ._part import LearnedPart, check_shape, check_unit, inverse_positive, positive
+
+
+class MonotoneCurve(LearnedPart):
+    """Odd, increasing curve of one variable, concave for x > 0; see the module.
+
+    Attributes:
+        weights: Raw weights, (n,); w_i = y_unit * positive(weights).
+        scales: Logarithms, (n,); s_i = x_unit * exp(scales).
+        slope: Raw slope, (); c = y_unit / x_unit * positive(slope). None: the curve saturates.
+        x_unit: Size of x; static.
+        y_unit: Size of y; static.
+    """
+
+    weights: jax.Array
+    scales: jax.Array
+    slope: jax.Array | None
+    x_unit: float = eqx.field(static=True)
+    y_unit: float = eqx.field(static=True)
+
+    def __check_init__(self) -> None:
+        check_unit("MonotoneCurve", x_unit=self.x_unit, y_unit=self.y_unit)
+        if np.ndim(self.weights) != 1:
+            raise MaterialError(
+                f"MonotoneCurve: expected weights (n,); got shape {np.shape(self.weights)}"
+            )
+        check_shape("MonotoneCurve: scales", self.scales, np.shape(self.weights))
+        if self.slope is not None:
+            check_shape("MonotoneCurve: slope", self.slope, ())
+
+    @classmethod
+    def create(
+        cls, *, x: float | tuple[float, float], y: float, terms: int = 4, linear: bool = False
+    ) -> "MonotoneCurve":
+        """A curve that rises to about y, with scales spread evenly over the logarithms of x.
+
+        Args:
+            x: Range of the variable, (least, largest) > 0; one number: a hundredth of it to it.
+            y: Value that it should reach, about.
+            terms: Number of sigmoids.
+            linear: With a linear part, without which the curve saturates.
+
+        Raises:
+            MaterialError: A number is not positive, or the range is empty.
+        """
+        low, high = (0.01 * x, x) if isinstance(x, int | float) else x
+        check_unit("MonotoneCurve.create", x=float(low), largest_x=float(high), y=float(y))
+        if not (low < high or terms == 1) or not (isinstance(terms, int) and terms >= 1):
+            raise MaterialError(
+                f"MonotoneCurve.create: expected least < largest and terms >= 1; got x={x!r}, "
+                f"terms={terms!r}"
+            )
+        unit = float(high)
+        spread = np.linspace(math.log(low / unit), 0.0, terms) if terms > 1 else np.array([-1.0])
+        return cls(
+            jnp.full(terms, inverse_positive(1.0 / (terms + linear))),
+            jnp.asarray(spread),
+            jnp.asarray(inverse_positive(0.5)) if linear else None,
+            unit,
+            float(y),
+        )
+
+    def _terms(self) -> tuple[jax.Array, jax.Array, jax.Array]:
+        w, s = self.y_unit * positive(self.weights), self.x_unit * jnp.exp(self.scales)
+        c = 0.0 if self.slope is None else self.y_unit / self.x_unit * positive(self.slope)
+        return w, s, jnp.asarray(c)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Value; () -> (), units of y."""
+        w, s, c = self._terms()
+        return jnp.sum(w * x / jnp.sqrt(x * x + s * s)) + c * x
+
+    def integral(self, x: jax.Array) -> jax.Array:
+        """The integral from 0, convex, >= 0; () -> (), units of x y."""
+        return self.integral_of_square(x * x)
+
+    def integral_of_square(self, square: jax.Array) -> jax.Array:
+        """The integral as a function of x^2, so that x may be a norm: smooth at zero; () -> ()."""
+        w, s, c = self._terms()
+        return jnp.sum(w * square / (jnp.sqrt(square + s * s) + s)) + 0.5 * c * square

@@ -1,0 +1,178 @@
+"""Learned hyperelasticity at finite strain: polyconvex by construction."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dolfinx_admat.errors import MaterialError
+from dolfinx_admat.materials import SplitHyperelastic, parameter, simo_miehe_volume
+from dolfinx_admat.materials.hyperelasticity import isochoric_part
+from dolfinx_admat.tensors import to_mandel, trace
+
+from ._part import LearnedPart, check_shape, check_unit, inverse_positive, positive
+from .networks import ConvexNetwork
+from .potentials import unit_vectors
+
+
+class PolyconvexEnergy(LearnedPart):
+    """Isochoric energy by an increasing input-convex network of polyconvex invariants.
+
+    W = unit (m/2 (I1 - 3) + N(x) - N(0)), with the invariants of J^(-1/3) F in x:
+
+    - I1 - 3 and I2^(3/2) - 3^(3/2);
+    - <I4 - 1>^2 for each family of fibres, I4 = |J^(-1/3) F a|^2, which bears tension only.
+
+    Each is polyconvex, and N is convex and increasing, so W is. All are zero and flat at rest, so
+    energy and stress are zero there. With m > 0 the energy grows at least as a neo-Hookean one.
+    The stress and tangent of fibres start at I4 = 1 with a jump of the tangent, as in Holzapfel's
+    energy.
+
+    Attributes:
+        network: Of the invariants; increases with all.
+        matrix: Raw coefficient m, ().
+        stress_unit: Size of stresses; static.
+        stretch_unit: Size of x in the data: of I1 - 3 at the largest stretch; static.
+        directions: Unit vectors of the families in the reference configuration; static.
+
+    Source: S. Hartmann, P. Neff, Polyconvexity of generalized polynomial-type hyperelastic strain
+    energy functions for near-incompressibility, IJSS 40 (2003): I1 and I2^(3/2) of J^(-1/3) F;
+    J. Schroeder, P. Neff, Invariant formulation of hyperelastic transverse isotropy based on
+    polyconvex free energy functions, IJSS 40 (2003): I4; D.K. Klein et al., Polyconvex anisotropic
+    hyperelasticity with neural networks, J. Mech. Phys. Solids 159 (2022).
+    """
+
+    network: ConvexNetwork
+    matrix: jax.Array
+    stress_unit: float = eqx.field(static=True)
+    stretch_unit: float = eqx.field(static=True)
+    directions: tuple[tuple[float, float, float], ...] = eqx.field(static=True, default=())
+
+    def __check_init__(self) -> None:
+        what = "PolyconvexEnergy"
+        check_unit(what, stress_unit=self.stress_unit, stretch_unit=self.stretch_unit)
+        check_shape(f"{what}: matrix", self.matrix, ())
+        expected = (True,) * (2 + len(self.directions))
+        if not isinstance(self.network, ConvexNetwork) or self.network.increasing != expected:
+            raise MaterialError(
+                f"{what}: expected a ConvexNetwork with increasing={expected}; got "
+                f"{getattr(self.network, 'increasing', type(self.network).__name__)}"
+            )
+        unit_vectors(what, self.directions)
+
+    @classmethod
+    def create(
+        cls,
+        *,
+        stress: float,
+        stretch: float = 1.5,
+        directions: Sequence[Any] = (),
+        width: int = 8,
+        depth: int = 2,
+        seed: int = 0,
+    ) -> "PolyconvexEnergy":
+        """An energy about right in size, with random weights.
+
+        Args:
+            stress: Size of the stresses in the data.
+            stretch: Largest principal stretch in the data (> 1).
+            directions: Directions of fibre families, (families, 3).
+            width: Neurons of a layer.
+            depth: Number of layers.
+            seed: Of the random weights.
+
+        Raises:
+            MaterialError: A size is not positive, or a direction no vector.
+        """
+        vectors = unit_vectors("PolyconvexEnergy.create", directions)
+        check_unit("PolyconvexEnergy.create", stress=stress, stretch=stretch)
+        if not stretch > 1.0:
+            raise MaterialError(
+                f"PolyconvexEnergy.create: stretch is the largest one, > 1; got {stretch!r}"
+            )
+        network = ConvexNetwork.create(
+            2 + len(vectors), width=width, depth=depth, increasing=True, seed=seed
+        )
+        size = stretch**2 + 2.0 / stretch - 3.0
+        half = jnp.asarray(inverse_positive(0.5))
+        return cls(network, half, float(stress), float(size), vectors)
+
+    def __call__(self, deformation_gradient: jax.Array) -> jax.Array:
+        """Energy; (3, 3) -> ()."""
+        F = isochoric_part(deformation_gradient)
+        C = to_mandel(F.T @ F)
+        first = trace(C)
+        # From the components: |cof| is exact at rest, where first^2 - C : C cancels.
+        second = 0.5 * (first**2 - jnp.sum(C * C))
+        x = [first - 3.0, second * jnp.sqrt(second) - np.sqrt(27.0)]
+        if self.directions:
+            a = jnp.asarray(self.directions)
+            stretch = jnp.sum((a @ F.T) ** 2, axis=1) - 1.0  # of directions of length one
+            # Not > 0: at rest round-off would switch families on and off.
+            x += list(jnp.where(stretch > 1e-12, stretch, 0.0) ** 2)
+        features = jnp.stack(x) / self.stretch_unit
+        value = self.network(features) - self.network(jnp.zeros_like(features))
+        matrix = 0.5 * positive(self.matrix) * features[0]
+        return self.stress_unit * (matrix + value)
+
+
+class LearnedHyperelastic(SplitHyperelastic):
+    """Learned isochoric energy, and kappa U(J); compressible, or inside ``Incompressible``.
+
+    Attributes:
+        isochoric: The energy of J^(-1/3) F, e.g. a ``PolyconvexEnergy``, or a function of your own.
+        kappa: Bulk modulus (> 0), units of stress; None: inside ``Incompressible`` only.
+        volumetric: U(J) with U(1) = U'(1) = 0 and U''(1) = 1; the default is infinite where a
+            volume vanishes or becomes infinite.
+
+    Raises:
+        MaterialError: The energy is of another kind.
+    """
+
+    isochoric: Any
+    kappa: jax.Array | float | None = parameter(above=0.0, default=None)
+    volumetric: Callable[[jax.Array], jax.Array] = eqx.field(
+        static=True, default=simo_miehe_volume, kw_only=True
+    )
+
+    def __check_init__(self) -> None:
+        if not callable(self.isochoric):
+            raise MaterialError(
+                "LearnedHyperelastic: isochoric must be an energy of F, such as a "
+                f"PolyconvexEnergy; got {type(self.isochoric).__name__}"
+            )
+
+    @classmethod
+    def create(
+        cls, *, stress: float, kappa: float | None = None, **energy: Any
+    ) -> "LearnedHyperelastic":
+        """A law about right in size, ready for training.
+
+        Args:
+            stress: Size of the stresses in the data.
+            kappa: Bulk modulus; None: for ``Incompressible``.
+            energy: Further arguments of ``PolyconvexEnergy.create``: ``stretch``, ``directions``,
+                ``width``, ``depth``, ``seed``.
+        """
+        return cls(PolyconvexEnergy.create(stress=stress, **energy), kappa)
+
+    @property
+    def isotropic(self) -> bool:  # type: ignore[override]
+        """Without fibres."""
+        return isinstance(self.isochoric, PolyconvexEnergy) and not self.isochoric.directions
+
+    def isochoric_energy(self, deformation_gradient: jax.Array) -> jax.Array:
+        """Energy of the isochoric part; (3, 3) -> ()."""
+        return self.isochoric(deformation_gradient)
+
+    def volumetric_energy(self, J: jax.Array) -> jax.Array:
+        """kappa U(J); () -> ()."""
+        if self.kappa is None:
+            raise MaterialError(
+                "LearnedHyperelastic: no bulk modulus; give kappa=..., or use "
+                "Incompressible(LearnedHyperelastic(...))"
+            )
+        return self.kappa * self.volumetric(J)
