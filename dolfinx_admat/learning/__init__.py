@@ -13,6 +13,9 @@ from ._part import weight_names as weight_names
 from .curves import MonotoneCurve as MonotoneCurve
 from .elastoviscoplastic import LearnedElastoviscoplastic as LearnedElastoviscoplastic
 from .elastoviscoplastic import PlasticBranch as PlasticBranch
+from .export import ExportedLaw as ExportedLaw
+from .export import export_law as export_law
+from .export import load_exported as load_exported
 from .gauges import AnisotropicGauge as AnisotropicGauge
 from .gauges import IsotropicGauge as IsotropicGauge
 from .hyperelastic import LearnedHyperelastic as LearnedHyperelastic
