@@ -130,7 +130,7 @@ def _power_sums(e1: float, e2: float, e3: tuple[float, float], most: int) -> lis
 # their differences are those of a cubic with e3 = 4/27 - 27 J3^2; half of their powers' sum is 1
 # for tension. The shifted ones have e3 = c^3 - c/3 + J3.
 _SUMS = _power_sums(2.0, 1.0, (4.0 / 27.0, -27.0), _DIFFERENCES[-1] // 2)
-_OF_DIFFERENCES = {a: 0.5 * _SUMS[a // 2].coef for a in _DIFFERENCES}
+_OF_DIFFERENCES = {a: np.asarray(_SUMS[a // 2].coef, float) / 2.0 for a in _DIFFERENCES}
 _SUMS = _power_sums(
     3.0 * _SHIFT, 3.0 * _SHIFT**2 - 1.0 / 3.0, (_SHIFT**3 - _SHIFT / 3.0, 1.0), _SHIFTED[-1]
 )
