@@ -36,7 +36,8 @@ def respond(
         sub-step that failed first, 0 if none did; ().
     """
     law = replace_parameters(law, schedule.parameters)
-    controlled, quantities = Controlled(law), Quantities(law)
+    quantities = Quantities(law)
+    controlled: Material = law if schedule.direct(law) else Controlled(law)
     initial = as_numbers(controlled.initial_state())
     leaves = {**named_leaves(initial), **schedule.state}
     start = jax.tree.unflatten(
@@ -47,9 +48,15 @@ def respond(
         state, reached = carry
         inputs, weights, capture, advance = given
         inputs = {n: v + weights[n] @ reached if n in weights else v for n, v in inputs.items()}
-        outputs, new, status = controlled.integrate(inputs, state, jnp.zeros(()), tangent)
-        law_state, y = controlled._part(new)
-        known = {**named_leaves(law_state), **outputs, **controlled.to_law(inputs, y)}
+        if isinstance(controlled, Controlled):
+            outputs, new, status = controlled.integrate(inputs, state, jnp.zeros(()), tangent)
+            law_state, y = controlled._part(new)
+            known = {**named_leaves(law_state), **outputs, **controlled.to_law(inputs, y)}
+        else:
+            given = {name: inputs[name] for name in law.inputs}
+            dt = inputs["time_increment"]
+            outputs, new, status = controlled.integrate(given, state, dt, tangent)
+            known = {**named_leaves(new), **outputs, **given}
         if quantities.spatial:
             stresses = spatial_stresses(known["deformation_gradient"], known["first_piola_stress"])
             for name, value in zip(("cauchy_stress", "kirchhoff_stress"), stresses, strict=True):

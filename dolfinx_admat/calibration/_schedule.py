@@ -32,7 +32,8 @@ class Schedule(NamedTuple):
     """Arrays only, so that experiments of the same shapes can be stacked and mapped.
 
     Attributes:
-        inputs: Inputs of the ``Controlled`` law without reached values; (sub-steps, *shape).
+        inputs: Inputs of the ``Controlled`` law without reached values; (sub-steps, *shape). Those
+            of the law itself, and ``time_increment``, where all is imposed: see ``direct``.
         weights: By target, what the reached values add; (sub-steps, *shape, reached).
         capture: Which reached values are taken after a sub-step; (sub-steps, reached).
         source: What they are, positions among all quantities; (reached,).
@@ -54,6 +55,10 @@ class Schedule(NamedTuple):
     factors: Floats
     state: dict[str, Floats]
     parameters: dict[str, Floats]
+
+    def direct(self, law: Material) -> bool:
+        """Everything is imposed all the way, so that there is nothing to solve for but the law."""
+        return all(name in self.inputs for name in law.inputs)
 
 
 class Quantities:
@@ -202,6 +207,10 @@ def _make_schedule(law: Material, experiment: Experiment, parts: Parts | None) -
             advance.append(step.advance)
             capture.append([after == 1.0 and number == at for at in captured])
         ends.append(len(advance) - 1)
+    direct = not count and not any(np.any(s.controls[k]) for s in rows for k in pairs)
+    if direct:
+        inputs = {name: inputs.get(f"{name}_target", inputs.get(name, []))
+                  for name in (*law.inputs, "time_increment")}  # fmt: skip
     compared = next(iter(experiment.data.values())).size > len(steps) and planned.moves
     source = [quantities.position(_component(law, h)) for h, _ in planned.reached]
     columns.append(_abscissa(quantities, experiment))
@@ -214,7 +223,7 @@ def _make_schedule(law: Material, experiment: Experiment, parts: Parts | None) -
         np.array(ends[first - compared :], int),
         np.array([quantities.position(c) for c in columns], int),
         np.array([c.factor for c in columns]),
-        _own_state(law, experiment),
+        _own_state(law, experiment, direct),
         _own_parameters(law, experiment),
     )
 
@@ -252,9 +261,10 @@ def _abscissa(quantities: Quantities, experiment: Experiment) -> Component:
     return quantities.names.find(experiment.abscissa, "x")
 
 
-def _own_state(law: Material, experiment: Experiment) -> dict[str, Floats]:
+def _own_state(law: Material, experiment: Experiment, direct: bool) -> dict[str, Floats]:
     initial = as_numbers(law.initial_state())
-    prefix = "" if isinstance(initial, dict) else "law."
+    # The controlled law puts a state that is no dict under "law".
+    prefix = "" if direct or isinstance(initial, dict) else "law."
     known = {n: np.shape(v) for n, v in named_leaves(initial).items()}
     return {
         prefix + name: _shaped("initial_state", name, value, known)

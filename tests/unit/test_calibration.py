@@ -26,6 +26,8 @@ from dolfinx_admat.calibration import (
     fit,
     fit_stochastic,
 )
+from dolfinx_admat.calibration._response import respond
+from dolfinx_admat.calibration._schedule import make_schedule
 from dolfinx_admat.errors import ConvergenceError, MaterialError
 from dolfinx_admat.materials import SCALAR, parameter
 
@@ -697,3 +699,29 @@ def test_a_vector_of_the_wrong_size_or_no_answer():
     for function in (problem.residuals, problem.value_and_gradient):
         with pytest.raises(ConvergenceError, match="out of range"):
             function([-1.0])
+
+
+def test_what_is_imposed_all_the_way_needs_no_control():
+    """The law alone, without unknown inputs: values and derivatives of the controlled law."""
+    law = bar(sigma_y=240.0)
+    path = strains(6).ramp({"strain_xx": -0.01}, steps=5)
+    one = experiment(bar(), path, ("stress_xx", "plastic_strain"))
+    direct = make_schedule(law, one)
+    assert direct.direct(law) and set(direct.inputs) == {"strain", "time_increment"}
+    others = {k: v for k, v in direct.inputs.items() if k != "strain"}
+    target = direct.inputs["strain"]
+    controlled = direct._replace(
+        inputs={**others, "strain_target": target, "strain_control": np.zeros_like(target)}
+    )
+    assert not controlled.direct(law)
+    assert not make_schedule(law, experiment(bar(), SWITCHES)).direct(law)
+
+    @jax.jit
+    def both(sigma_y):
+        changed = eqx.tree_at(lambda law: law.hardening.sigma_y, law, sigma_y)
+        return [respond(changed, s)[0] for s in (direct, controlled)]
+
+    for found in (both(jnp.asarray(240.0)), jax.jit(jax.jacrev(both))(jnp.asarray(240.0))):
+        scale = np.abs(found[1]).max(axis=0)
+        # The local solves end within 1e-12 or so of the same solution.
+        assert (np.abs(found[0] - found[1]) <= 1e-10 * scale).all() and scale[0] > 0.0
