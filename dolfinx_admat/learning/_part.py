@@ -71,7 +71,8 @@ def positive(raw: jax.Array) -> jax.Array:
     """
     root = jnp.sqrt(raw * raw + 1.0)
     # For x < 0 the sum cancels: 1 / (2 (sqrt(x^2 + 1) - x)) is the same number.
-    return jnp.where(raw > 0.0, 0.5 * (raw + root), 0.5 / (jnp.abs(raw) + root))
+    # At zero the first form counts: the slope of |x| would be lost, and with it that of the weight.
+    return jnp.where(raw >= 0.0, 0.5 * (raw + root), 0.5 / (jnp.abs(raw) + root))
 
 
 def inverse_positive(value: Any) -> np.ndarray[Any, Any]:
