@@ -43,12 +43,14 @@ def check_shape(what: str, value: Any, expected: tuple[int, ...]) -> None:
     """Refuse weights of another shape: a file that was put together by hand, say.
 
     Raises:
-        MaterialError: The shape is not the expected one.
+        MaterialError: The shape is not the expected one, or a number is not finite.
     """
     if isinstance(value, jax.core.Tracer):
         return
     if np.shape(value) != expected:
         raise MaterialError(f"{what}: expected weights of shape {expected}; got {np.shape(value)}")
+    if not np.isfinite(value).all():
+        raise MaterialError(f"{what}: weights must be finite; got {value}")
 
 
 def check_unit(what: str, **units: Any) -> None:

@@ -47,7 +47,8 @@ class MonotoneCurve(LearnedPart):
             raise MaterialError(
                 f"MonotoneCurve: expected weights (n,); got shape {np.shape(self.weights)}"
             )
-        check_shape("MonotoneCurve: scales", self.scales, np.shape(self.weights))
+        for name in ("weights", "scales"):
+            check_shape(f"MonotoneCurve: {name}", getattr(self, name), np.shape(self.weights))
         if self.slope is not None:
             check_shape("MonotoneCurve: slope", self.slope, ())
 

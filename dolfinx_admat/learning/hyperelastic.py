@@ -15,7 +15,7 @@ from dolfinx_admat.tensors import to_mandel, trace
 
 from ._part import LearnedPart, check_shape, check_unit, inverse_positive, positive
 from .networks import ConvexNetwork
-from .potentials import unit_vectors
+from .potentials import check_directions, unit_vectors
 
 
 class PolyconvexEnergy(LearnedPart):
@@ -61,7 +61,7 @@ class PolyconvexEnergy(LearnedPart):
                 f"{what}: expected a ConvexNetwork with increasing={expected}; got "
                 f"{getattr(self.network, 'increasing', type(self.network).__name__)}"
             )
-        unit_vectors(what, self.directions)
+        check_directions(what, self.directions)
 
     @classmethod
     def create(

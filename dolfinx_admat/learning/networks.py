@@ -66,7 +66,12 @@ class ConvexNetwork(LearnedPart):
     increasing: tuple[bool, ...] = eqx.field(static=True)
 
     def __check_init__(self) -> None:
-        what, inputs, width = "ConvexNetwork", len(self.increasing), np.shape(self.out)[-1]
+        rises = self.increasing
+        if not (isinstance(rises, tuple) and rises and all(type(r) is bool for r in rises)):
+            raise MaterialError(
+                f"ConvexNetwork: increasing must be a tuple of True or False; got {rises!r}"
+            )
+        what, inputs, width = "ConvexNetwork", len(rises), np.size(self.out)
         shapes = {"skip": ((width, inputs),) * 2, "bias": ((width,),) * 2}
         _check_layers(what, self, max(len(self.skip), 1), shapes)
         _check_layers(what, self, len(self.skip) - 1, {"hidden": ((width, width),) * 2})
@@ -164,7 +169,7 @@ class PartiallyConvexNetwork(LearnedPart):
     sizes: tuple[int, int] = eqx.field(static=True)
 
     def __check_init__(self) -> None:
-        what, (n, m), width = "PartiallyConvexNetwork", self.sizes, np.shape(self.out)[-1]
+        what, (n, m), width = "PartiallyConvexNetwork", self.sizes, np.size(self.out)
         wide = {"context": (width, m), "gain": (n, m), "shift": (width, m)}
         shapes: dict[str, tuple] = {n: (s, (s[0], width)) for n, s in wide.items()}
         shapes |= {name: ((width,),) * 2 for name in ("context_bias", "bias")}
@@ -243,7 +248,7 @@ class MonotoneNetwork(LearnedPart):
     direct: jax.Array | None = None
 
     def __check_init__(self) -> None:
-        what, width = "MonotoneNetwork", np.shape(self.out)[-1]
+        what, width = "MonotoneNetwork", np.size(self.out)
         if not self.weights:
             raise MaterialError(f"{what}: expected at least one layer; got none")
         inputs = np.shape(self.weights[0])[-1]

@@ -119,7 +119,7 @@ class NetworkPotential(Potential):
                 f"NetworkPotential: expected a ConvexNetwork with increasing={expected}; got "
                 f"{getattr(self.network, 'increasing', type(self.network).__name__)}"
             )
-        unit_vectors("NetworkPotential", self.directions)
+        check_directions("NetworkPotential", self.directions)
 
     @classmethod
     def create(
@@ -208,6 +208,19 @@ def unit_vectors(what: str, vectors: Any) -> tuple[tuple[float, float, float], .
             f"{what}: directions must be vectors (n, 3) that are not 0; got {vectors!r}"
         )
     return tuple(tuple(float(c) for c in row) for row in array / length)  # type: ignore[misc]
+
+
+def check_directions(what: str, directions: Any) -> None:
+    """Static directions are as ``unit_vectors`` makes them: others would mean another law.
+
+    Raises:
+        MaterialError: They are no tuples of vectors of length one.
+    """
+    found = unit_vectors(what, directions)
+    if directions != found and not (
+        isinstance(directions, tuple) and np.allclose(directions, found, rtol=0.0, atol=1e-12)
+    ):
+        raise MaterialError(f"{what}: directions must be tuples of unit vectors; got {directions}")
 
 
 def structural_tensors(directions: tuple[tuple[float, float, float], ...]) -> jax.Array:
