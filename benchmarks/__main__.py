@@ -47,6 +47,7 @@ SECTIONS = {
     "gpu": Section("kernels", "measure_gpu", "kernel", cpu=False),
     "tangent": Section("tangents", "measure", "tangent", LAWS),
     "wrappers": Section("wrappers", "measure", "wrapper"),
+    "learned": Section("learned_kernels", "measure", "learned"),
     "compile": Section("compile_time", "measure", "compile"),
     "fe": Section("fe", "measure", "fe"),
     "mpi": Section("fe", "measure_parallel", "mpi", cpu=False),

@@ -102,6 +102,16 @@ def wrappers(numbers):
     return table(["law", "wrapper", "`native`", "of 3D", "`xla`", "of 3D"], rows)
 
 
+def learned_kernels(numbers):
+    found = split(numbers, "learned")
+    get = lambda law, backend: found.get((law, backend, "points_per_second"))  # noqa: E731
+    rows = [
+        [law.replace("_", " "), *(figure(get(law, b), 1e-6) for b in ("native", "xla"))]
+        for law in dict.fromkeys(key[0] for key in found)
+    ]
+    return table(["learned law", "`native`", "`xla`"], rows)
+
+
 def others(numbers):
     rows = [
         [f"`{key}`", figure(value)]
@@ -137,6 +147,7 @@ TABLES = {
     "tangent": tangent,
     "compile": compile_times,
     "wrappers": wrappers,
+    "learned_kernels": learned_kernels,
     "fe": fe,
     "others": others,
 }
