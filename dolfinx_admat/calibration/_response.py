@@ -53,10 +53,9 @@ def respond(
             law_state, y = controlled._part(new)
             known = {**named_leaves(law_state), **outputs, **controlled.to_law(inputs, y)}
         else:
-            given = {name: inputs[name] for name in law.inputs}
-            dt = inputs["time_increment"]
-            outputs, new, status = controlled.integrate(given, state, dt, tangent)
-            known = {**named_leaves(new), **outputs, **given}
+            dt = inputs.pop("time_increment")
+            outputs, new, status = controlled.integrate(inputs, state, dt, tangent)
+            known = {**named_leaves(new), **outputs, **inputs}
         if quantities.spatial:
             stresses = spatial_stresses(known["deformation_gradient"], known["first_piola_stress"])
             for name, value in zip(("cauchy_stress", "kirchhoff_stress"), stresses, strict=True):

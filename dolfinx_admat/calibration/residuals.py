@@ -1,7 +1,7 @@
 """The residuals of all experiments as one vector, a function of the free parameters."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -10,22 +10,17 @@ import numpy.typing as npt
 
 from dolfinx_admat.errors import ConvergenceError, MaterialError
 from dolfinx_admat.implicit import LocalStatus, Strategy
-from dolfinx_admat.laboratory.driver import drive
-from dolfinx_admat.laboratory.response import recorded_steps
 from dolfinx_admat.materials import Material
 from dolfinx_admat.materials._declare import require_float64
 
-from ._groups import Group, filled, grouped
+from ._groups import Group, filled
 from ._response import jacobian, loss_and_gradient, values_and_status
-from ._schedule import Parts, make_schedule
+from ._specimens import Refused as Refused
+from ._specimens import Specimens, factors
 from .experiment import Experiment
 from .free import Free, FreeParameters
 
 Floats = npt.NDArray[np.float64]
-
-
-class Refused(Exception):
-    """The law has no answer at these values; says why."""
 
 
 class Residuals:
@@ -58,35 +53,21 @@ class Residuals:
         free: Mapping[str, Free | tuple[Any, Any]],
     ) -> None:
         require_float64()
-        self.experiments = _checked(experiments)
         self.free = FreeParameters(law, free)
+        self._specimens = Specimens(law, experiments)
+        self.experiments = self._specimens.experiments
         for experiment in self.experiments:
             for name in set(experiment.parameters) & set(self.free.parameters):
                 raise MaterialError(
                     f"Experiment '{experiment.name}': parameter '{name}' is given, and free as well"
                 )
-        self._law = law
-        self._parts: list[Parts | None] = [None] * len(self.experiments)
-        schedules = [make_schedule(law, e) for e in self.experiments]
-        rows = [len(s.ends) for s in schedules]
-        self._times = [np.cumsum(s.inputs["time_increment"])[s.ends] for s in schedules]
+        self._law, self._data = law, self._specimens.data
         self.sigma, self.sigma_known = _sigmas(self.experiments)
-        self._data = [
-            np.stack([v[-n:] for v in e.data.values()], axis=-1)
-            for e, n in zip(self.experiments, rows, strict=True)
-        ]
         self._factors = [
-            _factors(e, n, self.sigma) for e, n in zip(self.experiments, rows, strict=True)
+            factors(e, n, self.sigma)
+            for e, n in zip(self.experiments, self._specimens.rows, strict=True)
         ]
-        counts = [int((f > 0).sum()) for f in self._factors]
-        for experiment, count in zip(self.experiments, counts, strict=True):
-            if count == 0:
-                raise MaterialError(
-                    f"Experiment '{experiment.name}': nothing to compare: all data are gaps, have "
-                    "the weight 0, or stand at time zero, where the specimen is at rest"
-                )
-        self.size = sum(counts)
-        self._groups = grouped(schedules)
+        self.size = sum(int((f > 0).sum()) for f in self._factors)
         #: Reverse differentiation costs about one sweep per residual, forward one per parameter.
         self.reverse = self.free.size > self.size
 
@@ -119,7 +100,7 @@ class Residuals:
         """Compared components and the abscissa of each experiment; (rows, columns + 1)."""
         self._admit(x)
         values: list[Any] = [None] * len(self.experiments)
-        for group in self._groups:
+        for group in self._specimens.groups:
             found, codes = values_and_status(*self._arguments(x), group.schedules)
             for k, code in enumerate(np.asarray(codes)):
                 if code != 0:
@@ -132,7 +113,7 @@ class Residuals:
     def predictions(self, x: Floats) -> list[dict[str, Floats]]:
         """Compared components of each experiment by name, "x" is the abscissa; (rows,)."""
         found = []
-        for e, v, at in zip(self.experiments, self.predict(x), self._times, strict=True):
+        for e, v, at in zip(self.experiments, self.predict(x), self._specimens.times, strict=True):
             curves = dict(zip((*e.data, "x"), v.T, strict=True))
             found.append(curves | {"x": at} if e.abscissa == "time" else curves)
         return found
@@ -157,7 +138,7 @@ class Residuals:
         """
         x = self._vector(x)
         blocks: list[Any] = [None] * len(self.experiments)
-        for group in self._groups:
+        for group in self._specimens.groups:
             found = np.asarray(
                 jacobian(self.reverse, tangent)(*self._arguments(x), group.schedules)
             )
@@ -183,7 +164,7 @@ class Residuals:
         try:
             self._admit(x)
             value, gradient = 0.0, np.zeros(self.free.size)
-            for group in self._groups:
+            for group in self._specimens.groups:
                 one, slope = self.loss(x, group)
                 value, gradient = value + one, gradient + slope
         except Refused as error:
@@ -209,7 +190,7 @@ class Residuals:
         The last one is filled up with some that were there before: one shape, one compilation.
         """
         batches = []
-        for group in self._groups:
+        for group in self._specimens.groups:
             order = rng.permutation(len(group.members))
             for first in range(0, len(order), size):
                 chosen = np.resize(order, max(first + size, len(order)))[first : first + size]
@@ -231,30 +212,13 @@ class Residuals:
             Refused: The driver fails too; nothing has changed.
         """
         self._admit(x)
-        law, parts = self.free.law_at(x), list(self._parts)
-        for k, experiment in enumerate(self.experiments):
-            try:
-                result = drive(
-                    law,
-                    experiment.path,
-                    parameters=experiment.parameters,
-                    initial_state=experiment.initial_state,
-                )
-            except ConvergenceError as error:
-                raise Refused(f"experiment '{experiment.name}': {error}") from error
-            if result.substeps.max() > 1:
-                parts[k] = _finer(parts[k], _parts(result))
-        if parts == self._parts:
-            raise Refused("the driver needs no finer steps")
-        before = self._parts, self._groups
-        self._parts = parts
-        pairs = zip(self.experiments, parts, strict=True)
-        self._groups = grouped([make_schedule(self._law, e, p) for e, p in pairs])
+        before = self._specimens
+        self._specimens = before.divided(self.free.law_at(x))
         try:
             for values in (x, *([] if needed is None else [needed])):
                 self.evaluate(values)
         except Refused:
-            self._parts, self._groups = before
+            self._specimens = before
             raise
 
     # -- Details -----------------------------------------------------------------------------
@@ -316,17 +280,6 @@ def _seconds(function: Callable[[], Any], repeats: int = 3) -> float:
     return min(times)
 
 
-def _checked(experiments: Any) -> tuple[Experiment, ...]:
-    several = isinstance(experiments, Iterable)
-    given = list(experiments) if several else [experiments]
-    for item in given:
-        if not isinstance(item, Experiment):
-            raise MaterialError(f"fit: expected Experiments; got {type(item).__name__}")
-    if not given:
-        raise MaterialError("fit: no experiments; give at least one")
-    return tuple(given)
-
-
 def _sigmas(experiments: Sequence[Experiment]) -> tuple[dict[str, float], bool]:
     """By component, for those experiments that give none; and whether all give them."""
     largest: dict[str, float] = {}
@@ -337,34 +290,3 @@ def _sigmas(experiments: Sequence[Experiment]) -> tuple[dict[str, float], bool]:
             largest[name] = max(largest.get(name, 0.0), size)
             known &= experiment.sigma is not None and name in experiment.sigma
     return {name: size or 1.0 for name, size in largest.items()}, known
-
-
-def _factors(experiment: Experiment, rows: int, sigma: dict[str, float]) -> Floats:
-    """sqrt(weight) / sigma, 0 at gaps; (rows, columns)."""
-    columns = []
-    for name, values in experiment.data.items():
-        noise = (experiment.sigma or {}).get(name, sigma[name])
-        weight = (experiment.weights or {}).get(name, 1.0)
-        factor = np.broadcast_to(np.sqrt(weight) / noise, values.shape)
-        columns.append(np.where(np.isnan(values), 0.0, factor)[-rows:])
-    return np.stack(columns, axis=-1)
-
-
-def _parts(result: Any) -> Parts:
-    """In which parts the driver took each step."""
-    steps = recorded_steps(result)
-    dt, ends = np.asarray(steps.inputs["time_increment"]), np.asarray(steps.ends)
-    found = []
-    for last, count in zip(ends, np.diff(ends, prepend=-1), strict=True):
-        sums = np.cumsum(dt[last - count + 1 : last + 1])
-        found.append((*(float(f) for f in sums[:-1] / sums[-1]), 1.0))
-    return tuple(found)
-
-
-def _finer(old: Parts | None, new: Parts) -> Parts:
-    """Both divisions together."""
-    if old is None:
-        return new
-    return tuple(
-        tuple(sorted({round(f, 12) for f in (*a, *b)})) for a, b in zip(old, new, strict=True)
-    )

@@ -11,6 +11,9 @@ from dolfinx_admat.materials.registry import register as _register
 from ._part import LearnedPart as LearnedPart
 from ._part import weight_names as weight_names
 from .curves import MonotoneCurve as MonotoneCurve
+from .data import random_deformation_paths as random_deformation_paths
+from .data import random_strain_paths as random_strain_paths
+from .data import simulate as simulate
 from .elastoviscoplastic import LearnedElastoviscoplastic as LearnedElastoviscoplastic
 from .elastoviscoplastic import PlasticBranch as PlasticBranch
 from .export import ExportedLaw as ExportedLaw
@@ -29,6 +32,11 @@ from .potentials import NetworkPotential as NetworkPotential
 from .potentials import Potential as Potential
 from .potentials import RadialPotential as RadialPotential
 from .scales import Scales as Scales
+from .train import train as train
+from .training import Epoch as Epoch
+from .training import NormalisedError as NormalisedError
+from .training import Training as Training
+from .training import normalised_error as normalised_error
 from .training_range import Distances as Distances
 from .training_range import TrainingRange as TrainingRange
 from .viscoelastic import LearnedViscoelastic as LearnedViscoelastic
