@@ -26,6 +26,7 @@ PARTS = {
     "": "Laws, base classes and their parts",
     "laboratory": "Laboratory: paths at a point, checks",
     "calibration": "Calibration: parameters from experiments",
+    "learning": "Learned laws",
     "fem": "Finite elements",
     "fem.sensitivity": "Derivatives of finite element runs",
     "tensors": "Tensors of one point",

@@ -15,7 +15,7 @@ jax.config.update("jax_enable_x64", True)
 
 __version__ = "0.1.0"
 
-from . import learning as learning  # noqa: E402
+from . import learning as _learning  # noqa: E402, F401 -- law files may name its classes
 from .errors import AdmatError as AdmatError  # noqa: E402
 from .errors import ConvergenceError as ConvergenceError  # noqa: E402
 from .errors import MaterialError as MaterialError  # noqa: E402
