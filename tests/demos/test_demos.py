@@ -11,6 +11,7 @@ DEMOS = Path(__file__).resolve().parents[2] / "demos"
 # What each demo must leave behind, and how many problems it announces.
 FILES = {
     "demo_calibration": ["calibration.png", "rubber.png", "rubber.json"],
+    "demo_discover_hardening": ["discover_hardening.png", "discovered.json"],
     "demo_fibre_tube": ["fibre_tube.png", "pressure.png"],
     "demo_identify_field": ["identify_field.png"],
     "demo_identify_plate": ["identify_plate.png", "camera.csv", "gauge.csv", "steel.json"],
