@@ -46,7 +46,7 @@ class Specimens:
     def __init__(
         self, law: Material, experiments: Any, parts: "list[Parts | None] | None" = None
     ) -> None:
-        self.law, self.experiments = law, _checked(experiments)
+        self.law, self.experiments = law, checked(experiments)
         self.parts: list[Parts | None] = parts or [None] * len(self.experiments)
         pairs = zip(self.experiments, self.parts, strict=True)
         schedules = [make_schedule(law, e, p) for e, p in pairs]
@@ -108,14 +108,15 @@ def factors(experiment: Experiment, rows: int, sigma: dict[str, float]) -> Float
     return found
 
 
-def _checked(experiments: Any) -> tuple[Experiment, ...]:
+def checked(experiments: Any) -> tuple[Experiment, ...]:
+    """One or several experiments as a tuple, or a MaterialError."""
     several = isinstance(experiments, Iterable)
     given = list(experiments) if several else [experiments]
     for item in given:
         if not isinstance(item, Experiment):
-            raise MaterialError(f"fit: expected Experiments; got {type(item).__name__}")
+            raise MaterialError(f"expected Experiments; got {type(item).__name__}")
     if not given:
-        raise MaterialError("fit: no experiments; give at least one")
+        raise MaterialError("no experiments; give at least one")
     return tuple(given)
 
 

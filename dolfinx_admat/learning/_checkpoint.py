@@ -76,7 +76,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
         if path.stat().st_size > _LARGEST_FILE:
             raise MaterialError(f"{path}: no checkpoint: larger than {_LARGEST_FILE} bytes")
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         about = json.loads(arrays.pop("header").tobytes())
         if about["format"] != FORMAT or about["version"] != VERSION:

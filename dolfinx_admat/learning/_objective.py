@@ -38,7 +38,7 @@ class Losses(NamedTuple):
 
     Attributes:
         value: Mean, where a failed one counts as the worst of the others, and at least as 1, as
-            much as a law that answers nothing.
+            much as a law that answers zero; infinite if all failed.
         failed: Numbers of experiments that failed.
     """
 
@@ -184,7 +184,7 @@ class Objective:
             losses, good = map(np.asarray, _losses(*self._at(z), arrays, np.array(own)))
             found += losses[good].tolist()
             failed += [group.members[own[k]] for k in np.flatnonzero(~good)]
-        worst = max([1.0, *found])
+        worst = max([1.0, *found]) if found else np.inf
         return Losses(float(np.mean([*found, *[worst] * len(failed)])), tuple(sorted(failed)))
 
 
@@ -213,7 +213,7 @@ def loss_factors(specimens: Specimens, training: Sequence[int]) -> list[Floats]:
 def quantity_of(name: str) -> str:
     """``stress`` of ``stress_xy``."""
     head, _, tail = name.rpartition("_")
-    return head if head and set(tail) <= set("xyz") else name
+    return head if head and set(tail) <= set("xyzrt") else name
 
 
 def quantity_sizes(

@@ -10,7 +10,10 @@ import numpy.typing as npt
 from dolfinx_admat.calibration import Experiment
 from dolfinx_admat.errors import MaterialError
 from dolfinx_admat.laboratory import Path, drive
-from dolfinx_admat.materials import SYMMETRIC, TENSOR, Material
+from dolfinx_admat.laboratory._components import components_of
+from dolfinx_admat.materials import Material
+
+from ._objective import quantity_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -57,8 +60,9 @@ def random_strain_paths(
     Raises:
         MaterialError: An argument is not as described.
     """
-    low, high = amplitude if np.ndim(amplitude) else (LEAST * float(amplitude), float(amplitude))  # type: ignore[arg-type,misc]
-    _check_pair("amplitude", (low, high), 0.0)
+    if isinstance(amplitude, int | float):
+        amplitude = (LEAST * amplitude, float(amplitude))
+    _check_pair("amplitude", amplitude, 0.0)
     _check_pair("steps", steps, 0.5, whole=True)
     _check_pair("segments", segments, 0.5, whole=True)
     if rate is not None:
@@ -76,7 +80,7 @@ def random_strain_paths(
     for number in range(count):
         rng = np.random.default_rng([seed, number])
         pieces = int(rng.integers(segments[0], segments[1] + 1))
-        corners = _corners(rng, pieces, (low, high), volume, given)
+        corners = _corners(rng, pieces, amplitude, volume, given)
         size = max(pieces, int(rng.integers(steps[0], steps[1] + 1)))
         found.append(_path(rng, corners, size, rate))
     return found
@@ -208,7 +212,7 @@ def simulate(
     names = list(compared) if compared is not None else _stresses(law)
     results = [drive(law, path, backend="xla") for path in paths]
     data = [{name: np.asarray(r[name])[1:].copy() for name in names} for r in results]
-    quantity = {name: name.rpartition("_")[0] or name for name in names}
+    quantity = {name: quantity_of(name) for name in names}
     sizes = {
         q: float(np.sqrt(np.mean(np.concatenate([d[n] for d in data for n in names
                                                  if quantity[n] == q]) ** 2)))
@@ -228,13 +232,10 @@ def simulate(
 def _stresses(law: Material) -> list[str]:
     for name, shape in law.outputs.items():
         if name.endswith("stress"):
-            if shape == SYMMETRIC:
-                return [f"{name}_{axes}" for axes in AXES]
-            if shape == TENSOR:
-                return [f"{name}_{i}{j}" for i in "xyz" for j in "xyz"]
+            return list(components_of(name, shape))
     raise MaterialError(
-        f"simulate: {type(law).__name__} has no stress of six or nine components among its outputs "
-        f"{list(law.outputs)}; give compared=[...]"
+        f"simulate: {type(law).__name__} has no stress among its outputs {list(law.outputs)}; give "
+        "compared=[...]"
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dolfinx_admat.calibration import Experiment, Free, data_hash
-from dolfinx_admat.calibration._specimens import Specimens
+from dolfinx_admat.calibration._specimens import Specimens, checked
 from dolfinx_admat.errors import MaterialError
 from dolfinx_admat.law_file import _versions
 from dolfinx_admat.materials import Material
@@ -226,9 +226,9 @@ def _split(
     experiments: Any, validation: Any, seed: int
 ) -> tuple[list[Experiment], list[int], list[int]]:
     """All experiments, and the numbers of those for training and for validation."""
-    given = [experiments] if isinstance(experiments, Experiment) else list(experiments)
+    given = list(checked(experiments))
     if not isinstance(validation, int | float):
-        more = [validation] if isinstance(validation, Experiment) else list(validation)
+        more = list(checked(validation)) if validation else []
         first = len(given)
         return [*given, *more], list(range(first)), list(range(first, first + len(more)))
     if not 0.0 <= validation < 1.0:
