@@ -1,17 +1,19 @@
 """Learned laws and parts with random weights, for their tests."""
 
-import equinox as eqx
 import jax
 import numpy as np
 
+from dolfinx_admat.learning import weight_names
+from dolfinx_admat.materials._declare import leaf_name
+
 
 def disturbed(part, seed=0, size=1.0):
-    """The part with all weights moved by normal random numbers: as large as a fit may make them."""
-    rng = np.random.default_rng(seed)
-    leaves, tree = jax.tree.flatten(part)
+    """The part or law with all weights moved by normal random numbers, as a fit may move them."""
+    rng, names = np.random.default_rng(seed), weight_names(part)
+    leaves, tree = jax.tree_util.tree_flatten_with_path(part)
     moved = [
-        leaf + size * rng.standard_normal(leaf.shape) if eqx.is_inexact_array(leaf) else leaf
-        for leaf in leaves
+        leaf + size * rng.standard_normal(leaf.shape) if leaf_name(where) in names else leaf
+        for where, leaf in leaves
     ]
     return jax.tree.unflatten(tree, moved)
 
