@@ -144,9 +144,9 @@ class Objective:
 
     def minibatches(self, size: int, rng: np.random.Generator) -> list[Batch]:
         """All training paths in random order, in batches of about equal size, at most ``size``."""
-        batches = []
+        batches, training = [], set(self.training)
         for number, group in enumerate(self.specimens.groups):
-            own = [k for k, m in enumerate(group.members) if m in set(self.training)]
+            own = [k for k, m in enumerate(group.members) if m in training]
             if not own:
                 continue
             order = rng.permutation(own)
