@@ -114,6 +114,33 @@ def test_dual_dissipation_is_perzyna_viscoplasticity():
     assert batches.error(slopes, tangent) <= 1e-6
 
 
+class Overstressed(Mises):
+    """Perzyna's law by its overstress f = K dp/dt, the inverse of ``Viscous`` with n = 1."""
+
+    K: float = K
+
+    def yield_function(self, forces, internal_n):
+        return self.f(forces)
+
+    def viscous_stress(self, rates, internal_n):
+        return self.K * rates
+
+
+def test_viscous_stress_is_perzyna_viscoplasticity():
+    law, hardening = Overstressed(), admat.LinearHardening(SIGMA_Y, H)
+    assert law.symmetric_tangent and law.rate_dependent
+    by_hand = admat.PerzynaViscoplasticity(E, NU, hardening, K=K, n=1.0)
+    steps_agree(law, by_hand, 0.01, 1e-9, ("native", "xla"))
+    # Slow, it is rate-independent: f = K dp/dt, and dp < 0.1; no time at all, and nothing flows.
+    slow = batches.run(law, strains(), None, 1e9)
+    plastic = batches.run(admat.J2Plasticity(E, NU, hardening), strains(), None, None)
+    assert np.abs(slow.outputs["stress"] - plastic.outputs["stress"]).max() <= K * 0.1 / 1e9 + 1e-9
+    still = batches.run(law, strains(), None, 0.0)
+    assert not still.status.code.any() and all((v == 0.0).all() for v in still.state.values())
+    elastic = np.asarray(jax.vmap(HOOKE.stress)(strains()))
+    np.testing.assert_allclose(still.outputs["stress"], elastic, rtol=1e-12, atol=1e-10)
+
+
 def test_stiff_flow_converges():
     """Rates and exponents from nearly elastic to nearly rate-independent, in one step each."""
     kernel, worst = BatchKernel(Viscous()), 0
@@ -258,6 +285,26 @@ def test_several_yield_functions():
     np.testing.assert_allclose(found[0].outputs["stress"], np.minimum(trial, limit), atol=1e-8)
     tangent = (trial < limit)[:, :, None] * E * np.eye(6)
     np.testing.assert_allclose(found[0].tangent["stress", "strain"], tangent, atol=1e-6 * E)
+
+
+class TwoOverstressed(Box):
+    """A viscous limit of stress_xx, and a rate-independent one of stress_yy."""
+
+    def viscous_stress(self, rates, internal_n):
+        return jnp.array([500.0, 0.0]) * rates
+
+
+def test_several_viscous_stresses():
+    """By hand: the overstress of xx is E (trial - limit) / (E + 500 / dt) 500 / dt."""
+    strain, dt, limit = strains(), 0.01, 100.0
+    law = TwoOverstressed()
+    found = batches.run(law, strain, None, dt)
+    stress = E * strain.copy()
+    over = np.maximum(stress[:, 0] - limit, 0.0)
+    stress[:, 0] -= over * E / (E + 500.0 / dt)
+    stress[:, 1] = np.minimum(stress[:, 1], 50.0)
+    assert not found.status.code.any() and (over > 0.0).any()
+    np.testing.assert_allclose(found.outputs["stress"], stress, atol=1e-7)
 
 
 class FiniteViscous(admat.GeneralisedStandardFiniteStrain):
