@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dolfinx_admat import _jax_cache
 from dolfinx_admat.errors import ConvergenceError, MaterialError
 from dolfinx_admat.laboratory.driver import drive
 from dolfinx_admat.laboratory.response import recorded_steps
@@ -46,6 +47,7 @@ class Specimens:
     def __init__(
         self, law: Material, experiments: Any, parts: "list[Parts | None] | None" = None
     ) -> None:
+        _jax_cache.enable()  # what is compiled for a fit is kept for the next one
         self.law, self.experiments = law, checked(experiments)
         self.parts: list[Parts | None] = parts or [None] * len(self.experiments)
         pairs = zip(self.experiments, self.parts, strict=True)
