@@ -1,10 +1,12 @@
 """benchmarks/results.json: a flat object of numbers, sorted by key."""
 
+import fcntl
 import json
 import math
 import platform
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -15,16 +17,25 @@ def read(file: Path = FILE) -> dict[str, float]:
     return json.loads(file.read_text()) if file.exists() else {}
 
 
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Wait for whoever reads, changes and writes this file at the same time."""
+    with open(file.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def update(numbers: dict[str, float], owns: Callable[[str], bool], file: Path = FILE) -> None:
     """Replace the keys for which ``owns`` holds by new ones; keep all others."""
-    kept = {key: value for key, value in read(file).items() if not owns(key)}
-    for key, value in numbers.items():
-        if not math.isfinite(value):
-            raise ValueError(f"{key} is {value}")
-        kept[key] = float(f"{value:.5g}")
-    temporary = file.with_suffix(".new")
-    temporary.write_text(json.dumps(dict(sorted(kept.items())), indent=1) + "\n")
-    temporary.replace(file)
+    with locked(file):
+        kept = {key: value for key, value in read(file).items() if not owns(key)}
+        for key, value in numbers.items():
+            if not math.isfinite(value):
+                raise ValueError(f"{key} is {value}")
+            kept[key] = float(f"{value:.5g}")
+        temporary = file.with_suffix(".new")
+        temporary.write_text(json.dumps(dict(sorted(kept.items())), indent=1) + "\n")
+        temporary.replace(file)
 
 
 def machine() -> str:

@@ -20,50 +20,60 @@ import dolfinx_admat as admat
 from dolfinx_admat.materials import SCALAR, TENSOR, parameter
 from dolfinx_admat.tensors import DEVIATORIC, IDENTITY, deviator, from_mandel, to_mandel, trace
 
+from .data import Histories, rough
+
 
 class Sizes(NamedTuple):
-    """What the inputs and outputs of a black box are divided by, and where its linear part begins.
+    """What the inputs and outputs of a black box are divided by.
 
     Attributes:
         strain: Root mean square of strain components that are not zero.
         increment: The same of increments.
         stress: The same of stress components.
         log_dt: Mean and spread of log(dt); None: steps are not an input.
-        kappa: Bulk modulus.
-        mu: Shear modulus of the total strain.
-        step_mu: Shear modulus of the last increment.
     """
 
     strain: float
     increment: float
     stress: float
     log_dt: tuple[float, float] | None
+
+    @classmethod
+    def of(cls, data: Histories, rates: bool) -> "Sizes":
+        """Rough ones of data."""
+        logs = np.log(np.diff(data.times, axis=1))
+        return cls(
+            *(rough(_rms(v)) for v in (data.strain, np.diff(data.strain, axis=1), data.stress)),
+            (rough(float(logs.mean())), rough(float(max(logs.std(), 0.1)))) if rates else None,
+        )
+
+
+class Linear(NamedTuple):
+    """Where the linear part begins.
+
+    Attributes:
+        kappa: Bulk modulus.
+        mu: Shear modulus of the total strain.
+        step_mu: Shear modulus of the last increment.
+    """
+
     kappa: float
     mu: float
     step_mu: float
 
     @classmethod
-    def of(cls, strain: Any, stress: Any, times: Any, rates: bool) -> "Sizes":
-        """From histories (paths, steps + 1, 6), Mandel, with time zero; times (paths, steps + 1)."""
-        strain, stress = np.asarray(strain), np.asarray(stress)
-        change = np.diff(strain, axis=1)
-        end, answer = strain[:, 1:].reshape(-1, 6), stress[:, 1:].reshape(-1, 6)
-        change = change.reshape(-1, 6)
+    def of(cls, data: Histories) -> "Linear":
+        """Least squares."""
+        change = np.diff(data.strain, axis=1).reshape(-1, 6)
+        end, answer = (v[:, 1:].reshape(-1, 6) for v in (data.strain, data.stress))
         dev = np.asarray(DEVIATORIC)
         volume, pressure = end[:, :3].sum(axis=1), answer[:, :3].sum(axis=1) / 3.0
         square = volume @ volume
         kappa = volume @ pressure / square if square > 0.0 else 0.0
         columns = np.stack([2.0 * (end @ dev).ravel(), 2.0 * (change @ dev).ravel()], axis=1)
         mu, step_mu = np.linalg.lstsq(columns, (answer @ dev).ravel(), rcond=None)[0]
-        logs = np.log(np.diff(np.asarray(times), axis=1))
         least = 1e-3 * _rms(answer) / _rms(end)  # all three stay positive
-        return cls(
-            _rms(end),
-            _rms(change),
-            _rms(answer),
-            (float(logs.mean()), float(max(logs.std(), 0.1))) if rates else None,
-            *(float(max(value, least)) for value in (kappa, mu, step_mu)),
-        )
+        return cls(*(float(max(value, least)) for value in (kappa, mu, step_mu)))
 
 
 def _rms(values: Any) -> float:
@@ -104,10 +114,6 @@ class BlackBox(admat.ExplicitSmallStrain):
         return ((jnp.log(jnp.maximum(dt, 1e-300)) - mean) / spread).clip(-10.0, 10.0)[None]
 
 
-def _network(sizes: Sizes, inputs: int, width: int, depth: int, key: Any) -> eqx.nn.MLP:
-    return eqx.nn.MLP(inputs, 6, width, depth, activation=jnp.tanh, key=key)
-
-
 class FeedForward(BlackBox):
     """Network of the strain and the last increments: sees ``window`` steps and no more.
 
@@ -121,11 +127,19 @@ class FeedForward(BlackBox):
 
     @classmethod
     def create(
-        cls, sizes: Sizes, *, window: int = 8, width: int = 32, depth: int = 2, seed: int = 0
+        cls,
+        sizes: Sizes,
+        linear: Linear,
+        *,
+        window: int = 8,
+        width: int = 32,
+        depth: int = 2,
+        seed: int = 0,
     ) -> "FeedForward":
         count = 6 + window * (6 + (sizes.log_dt is not None))
-        network = _network(sizes, count, width, depth, jax.random.key(seed))
-        return cls(sizes.kappa, sizes.mu, sizes.step_mu, sizes, network, window)
+        key = jax.random.key(seed)
+        network = eqx.nn.MLP(count, 6, width, depth, activation=jnp.tanh, key=key)
+        return cls(*linear, sizes, network, window)
 
     def initial_state(self) -> dict[str, jax.Array]:
         state = {"strain": jnp.zeros(6), "increments": jnp.zeros((self.window - 1, 6))}
@@ -162,14 +176,14 @@ class Lstm(BlackBox):
     readout: eqx.nn.Linear
 
     @classmethod
-    def create(cls, sizes: Sizes, *, width: int = 24, seed: int = 0) -> "Lstm":
+    def create(cls, sizes: Sizes, linear: Linear, *, width: int = 24, seed: int = 0) -> "Lstm":
         first, second = jax.random.split(jax.random.key(seed))
         cell = eqx.nn.LSTMCell(12 + (sizes.log_dt is not None), width, key=first)
         # Forget gates that begin open remember (R. Jozefowicz et al., ICML 2015).
         bias = cell.bias.at[width : 2 * width].add(1.0)
         cell = eqx.tree_at(lambda c: c.bias, cell, bias)
         readout = eqx.nn.Linear(width, 6, use_bias=False, key=second)
-        return cls(sizes.kappa, sizes.mu, sizes.step_mu, sizes, cell, readout)
+        return cls(*linear, sizes, cell, readout)
 
     def initial_state(self) -> dict[str, jax.Array]:
         width = self.cell.hidden_size

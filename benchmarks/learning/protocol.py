@@ -1,0 +1,158 @@
+"""The same procedure for every model: tune, train with several seeds, test.
+
+Tuning: each configuration is trained once with the first seed, and the least validation loss
+decides; test data are never looked at. Then the chosen one is trained with all seeds, each with its
+own random weights, order of paths and validation paths. What is reported is the median over seeds.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dolfinx_admat import learning
+from dolfinx_admat.calibration import Experiment
+from dolfinx_admat.errors import ConvergenceError
+
+from .models import Configuration
+
+Say = Any
+
+
+class Budget(NamedTuple):
+    """What every model gets.
+
+    Attributes:
+        updates: Of its weights, in each training.
+        batch: Paths in each update.
+        seeds: Number of seeds.
+        validation: Part of the training paths that are kept for validation.
+    """
+
+    updates: int = 400
+    batch: int = 4
+    seeds: int = 3
+    validation: float = 0.2
+
+    def epochs(self, paths: int) -> int:
+        """That many updates in epochs of so many paths."""
+        kept = max(1, round(self.validation * paths))
+        return max(1, round(self.updates / -(-(paths - kept) // self.batch)))
+
+
+class Trained(NamedTuple):
+    """A model after training with all seeds.
+
+    Attributes:
+        configuration: The chosen one.
+        trainings: One for each seed.
+    """
+
+    configuration: Configuration
+    trainings: tuple[learning.Training, ...]
+
+    @property
+    def best(self) -> Any:
+        """The law of the seed with the least validation loss."""
+        return min(self.trainings, key=lambda t: t.best_loss).law
+
+    def median(self, value: Any) -> float:
+        """Of a number of each training."""
+        return float(np.median([value(t) for t in self.trainings]))
+
+
+def train_once(
+    configuration: Configuration,
+    data: Sequence[Experiment],
+    budget: Budget,
+    seed: int,
+    start: Any = None,
+) -> learning.Training:
+    """One training of ``learning.train``, of whatever model."""
+    law = configuration.make(data, seed) if start is None else start
+    return learning.train(
+        law,
+        data,
+        validation=budget.validation,
+        epochs=budget.epochs(len(data)),
+        batch=budget.batch,
+        learning_rate=configuration.learning_rate,
+        seed=seed,
+        progress=False,
+    )
+
+
+def tuned(
+    configurations: Sequence[Configuration],
+    data: Sequence[Experiment],
+    budget: Budget,
+    say: Say = lambda text: None,
+) -> Trained:
+    """Choose a configuration, and train it with all seeds; its first training is the first."""
+    tried = []
+    for configuration in configurations:
+        try:
+            found = train_once(configuration, data, budget, seed=0)
+        except ConvergenceError as error:
+            say(f"    {configuration.label}: failed ({error})")
+            continue
+        tried.append((found.best_loss, len(tried), configuration, found))
+        say(
+            f"    {configuration.label}: validation {found.best_loss**0.5:.4f}, "
+            f"{found.seconds:.1f} s"
+        )
+    if not tried:
+        raise ConvergenceError("all configurations failed")
+    _, _, chosen, first = min(tried)
+    return Trained(chosen, (first, *_others(chosen, data, budget)))
+
+
+def retrained(configuration: Configuration, data: Sequence[Experiment], budget: Budget) -> Trained:
+    """Train a configuration that was chosen before with all seeds on other data."""
+    first = train_once(configuration, data, budget, seed=0)
+    return Trained(configuration, (first, *_others(configuration, data, budget)))
+
+
+def _others(
+    configuration: Configuration, data: Sequence[Experiment], budget: Budget
+) -> list[learning.Training]:
+    seeds = range(1, budget.seeds)
+    return [train_once(configuration, data, budget, seed) for seed in seeds]
+
+
+class Errors(NamedTuple):
+    """Of one law: root-mean-square error over that of the data by test set, and failed paths."""
+
+    by_set: dict[str, float]
+    failed: int
+
+
+def errors(law: Any, tests: Mapping[str, Sequence[Experiment]]) -> Errors:
+    """All test sets at once, since that is one program. A failed path counts as zero stress."""
+    every = [e for some in tests.values() for e in some]
+    found = learning.normalised_error(law, every)
+    squares = [sum(float(np.nansum(v**2)) for v in e.data.values()) for e in every]
+    counts = [sum(int(np.sum(~np.isnan(v))) for v in e.data.values()) for e in every]
+    unit = sum(squares) / sum(counts)
+    wrong = [
+        square if np.isnan(each) else each**2 * unit * count
+        for each, square, count in zip(found.each, squares, counts, strict=True)
+    ]
+    by_set, at = {}, 0
+    for name, some in tests.items():
+        rows = slice(at, at + len(some))
+        by_set[name] = float(np.sqrt(sum(wrong[rows]) / sum(squares[rows])))
+        at += len(some)
+    return Errors(by_set, found.failed)
+
+
+def median_errors(
+    trained: Trained, tests: Mapping[str, Sequence[Experiment]]
+) -> tuple[dict[str, float], float]:
+    """By test set, the median over seeds; and the median number of failed paths."""
+    each = [errors(t.law, tests) for t in trained.trainings]
+    names = list(tests)
+    return (
+        {n: float(np.median([e.by_set[n] for e in each])) for n in names},
+        float(np.median([e.failed for e in each])),
+    )
