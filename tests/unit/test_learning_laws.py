@@ -76,12 +76,27 @@ def inputs_of(law, **more):
     }
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_tangent(name):
+def some(*quick):
+    """These laws always, the others with the mark ``full``."""
+    return [n if n in quick else pytest.param(n, marks=pytest.mark.full) for n in MADE]
+
+
+def _served(case):
+    return (case if isinstance(case, str) else case.values[0]) not in ON_XLA
+
+
+#: The derivative through the iterations takes long to compile, so by default of one law.
+TANGENTS = [(n, n == "one branch") for n in QUICK] + [
+    pytest.param(n, True, marks=pytest.mark.full) for n in MADE if n != "one branch"
+]
+
+
+@pytest.mark.parametrize("name, unrolled", TANGENTS)
+def test_tangent(name, unrolled):
     """Against differences and the derivative through the iterations; and where C serves."""
     law = law_of(name, 1, 0.3)
     assert BatchKernel(law).backend == "native"  # tried first
-    report = check_tangent(law, points=4)
+    report = check_tangent(law, points=4, unrolled=unrolled)
     assert report.passed, report
     assert report.backend == ("xla" if name in ON_XLA else "native")
 
@@ -117,17 +132,18 @@ def test_large_steps_converge(name):
     assert most <= 25
 
 
-@pytest.mark.parametrize("name", ["one branch", "two viscous branches", *NAMES[4:]])
+@pytest.mark.parametrize("name", [n for n in some("one branch") if _served(n)])
 def test_both_backends(name):
-    if name in ON_XLA:
-        pytest.skip("no C for it")
     law = law_of(name, 2, 0.3)
     inputs, dt = inputs_of(law), 0.1
     batches.assert_agree(*batches.both(law, inputs, None, dt))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_gradient_of_every_weight(name):
+@pytest.mark.parametrize(
+    "name, unrolled",
+    [("one branch", False)] + [pytest.param(n, True, marks=pytest.mark.full) for n in MADE],
+)
+def test_gradient_of_every_weight(name, unrolled):
     """Of a path with unloading, against central differences and the unrolled iterations."""
     law = law_of(name, 4, 0.3)
     if "strain" in law.inputs:
@@ -152,7 +168,7 @@ def test_gradient_of_every_weight(name):
     leaves, tree = jax.tree_util.tree_flatten_with_path(law)
     slopes = jax.tree.leaves(found)
     through = slopes
-    if name == "one branch" or (name not in QUICK and hasattr(law, "solver")):  # slow to compile
+    if unrolled and hasattr(law, "solver"):  # slow to compile
         unrolled = eqx.filter_jit(eqx.filter_grad(lambda law: loss(law, "unrolled")[0]))
         through = jax.tree.leaves(unrolled(law))
     checked = moving = 0
