@@ -1,5 +1,6 @@
 """Learned hyperelasticity at finite strain: polyconvex by construction."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,16 +19,33 @@ from .networks import ConvexNetwork
 from .potentials import check_directions, unit_vectors
 
 
+def sum_of_stretches(first: jax.Array, second: jax.Array) -> jax.Array:
+    """The sum L of the principal stretches, by their invariants I1 and I2, for J = 1; () -> ().
+
+    L^2 = I1 + 2 K and K^2 = I2 + 2 L, with the sum K of their products: no eigenvectors, and
+    smooth where stretches are equal. The iteration contracts by 1 / (L K) <= 1 / 9, so that three
+    steps of Newton's method are exact, and so are their derivatives.
+    """
+    length = jnp.sqrt(first + 2.0 * jnp.sqrt(second + 2.0 * jnp.sqrt(3.0 * first)))
+    for _ in range(3):
+        products = jnp.sqrt(second + 2.0 * length)
+        image = jnp.sqrt(first + 2.0 * products)
+        length = length + (image - length) / (1.0 - 1.0 / (image * products))
+    return length
+
+
 class PolyconvexEnergy(LearnedPart):
     """Isochoric energy by an increasing input-convex network of polyconvex invariants.
 
     W = unit (m/2 (I1 - 3) + N(x) - N(0)), with the invariants of J^(-1/3) F in x:
 
-    - I1 - 3 and I2^(3/2) - 3^(3/2);
+    - I1 - 3, I2^(3/2) - 3^(3/2) and L^(3/2) - 3^(3/2), with the sum of the stretches L;
     - <I4 - 1>^2 for each family of fibres, I4 = |J^(-1/3) F a|^2, which bears tension only.
 
     Each is polyconvex, and N is convex and increasing, so W is. All are zero and flat at rest, so
-    energy and stress are zero there. With m > 0 the energy grows at least as a neo-Hookean one.
+    energy and stress are zero there. With m > 0 the energy grows at least as a neo-Hookean one. L
+    is there for rubber that softens before it stiffens: convex functions of I1 and I2 cannot.
+    Each is divided by its size at the largest stretch of the data (I2: in equibiaxial tension).
     The stress and tangent of fibres start at I4 = 1 with a jump of the tangent, as in Holzapfel's
     energy.
 
@@ -35,11 +53,12 @@ class PolyconvexEnergy(LearnedPart):
         network: Of the invariants; increases with all.
         matrix: Raw coefficient m, ().
         stress_unit: Size of stresses; static.
-        stretch_unit: Size of x in the data: of I1 - 3 at the largest stretch; static.
+        stretch: Largest principal stretch of the data, which makes x of size one; static.
         directions: Unit vectors of the families in the reference configuration; static.
 
     Source: S. Hartmann, P. Neff, Polyconvexity of generalized polynomial-type hyperelastic strain
-    energy functions for near-incompressibility, IJSS 40 (2003): I1 and I2^(3/2) of J^(-1/3) F;
+    energy functions for near-incompressibility, IJSS 40 (2003): I1 and I2^(3/2) of J^(-1/3) F; L is
+    the nuclear norm, convex in F, and L^(3/2) J^(-1/2) is convex in (L, J) as their |F|^p J^(-p/3);
     J. Schroeder, P. Neff, Invariant formulation of hyperelastic transverse isotropy based on
     polyconvex free energy functions, IJSS 40 (2003): I4; D.K. Klein et al., Polyconvex anisotropic
     hyperelasticity with neural networks, J. Mech. Phys. Solids 159 (2022).
@@ -48,14 +67,16 @@ class PolyconvexEnergy(LearnedPart):
     network: ConvexNetwork
     matrix: jax.Array
     stress_unit: float = eqx.field(static=True)
-    stretch_unit: float = eqx.field(static=True)
+    stretch: float = eqx.field(static=True)
     directions: tuple[tuple[float, float, float], ...] = eqx.field(static=True, default=())
 
     def __check_init__(self) -> None:
         what = "PolyconvexEnergy"
-        check_unit(what, stress_unit=self.stress_unit, stretch_unit=self.stretch_unit)
+        check_unit(what, stress_unit=self.stress_unit, stretch=self.stretch)
+        if not self.stretch > 1.0:
+            raise MaterialError(f"{what}: stretch is the largest one, > 1; got {self.stretch!r}")
         check_shape(f"{what}: matrix", self.matrix, ())
-        expected = (True,) * (2 + len(self.directions))
+        expected = (True,) * (3 + len(self.directions))
         if not isinstance(self.network, ConvexNetwork) or self.network.increasing != expected:
             raise MaterialError(
                 f"{what}: expected a ConvexNetwork with increasing={expected}; got "
@@ -89,16 +110,20 @@ class PolyconvexEnergy(LearnedPart):
         """
         vectors = unit_vectors("PolyconvexEnergy.create", directions)
         check_unit("PolyconvexEnergy.create", stress=stress, stretch=stretch)
-        if not stretch > 1.0:
-            raise MaterialError(
-                f"PolyconvexEnergy.create: stretch is the largest one, > 1; got {stretch!r}"
-            )
         network = ConvexNetwork.create(
-            2 + len(vectors), width=width, depth=depth, increasing=True, seed=seed
+            3 + len(vectors), width=width, depth=depth, increasing=True, seed=seed
         )
-        size = stretch**2 + 2.0 / stretch - 3.0
         half = jnp.asarray(inverse_positive(0.5))
-        return cls(network, half, float(stress), float(size), vectors)
+        return cls(network, half, float(stress), float(stretch), vectors)
+
+    @property
+    def sizes(self) -> np.ndarray[Any, Any]:
+        """Sizes of the invariants, by which they are divided; (3 + families,)."""
+        s = self.stretch
+        first = s**2 + 2.0 / s - 3.0
+        second = (s**4 + 2.0 / s**2) ** 1.5 - 27.0**0.5
+        length = (s + 2.0 / math.sqrt(s)) ** 1.5 - 27.0**0.5
+        return np.array([first, second, length, *[(s**2 - 1.0) ** 2] * len(self.directions)])
 
     def __call__(self, deformation_gradient: jax.Array) -> jax.Array:
         """Energy; (3, 3) -> ()."""
@@ -107,13 +132,15 @@ class PolyconvexEnergy(LearnedPart):
         first = trace(C)
         # From the components: |cof| is exact at rest, where first^2 - C : C cancels.
         second = 0.5 * (first**2 - jnp.sum(C * C))
-        x = [first - 3.0, second * jnp.sqrt(second) - np.sqrt(27.0)]
+        length = sum_of_stretches(first, second)
+        x = [first - 3.0]
+        x += [value * jnp.sqrt(value) - np.sqrt(27.0) for value in (second, length)]
         if self.directions:
             a = jnp.asarray(self.directions)
             stretch = jnp.sum((a @ F.T) ** 2, axis=1) - 1.0  # of directions of length one
             # Not > 0: at rest round-off would switch families on and off.
             x += list(jnp.where(stretch > 1e-12, stretch, 0.0) ** 2)
-        features = jnp.stack(x) / self.stretch_unit
+        features = jnp.stack(x) / self.sizes
         value = self.network(features) - self.network(jnp.zeros_like(features))
         matrix = 0.5 * positive(self.matrix) * features[0]
         return self.stress_unit * (matrix + value)

@@ -302,7 +302,7 @@ class TestForgedFile:
     @staticmethod
     def falling(fields):
         """A network that may decrease with an invariant is no polyconvex energy."""
-        fields["network"]["fields"]["increasing"] = {"tuple": [True, False]}
+        fields["network"]["fields"]["increasing"] = {"tuple": [True, True, False]}
 
     @staticmethod
     def longer(fields):
@@ -321,7 +321,7 @@ class TestForgedFile:
 
     def test_not_increasing(self, file):
         with pytest.raises(
-            MaterialError, match=r"PolyconvexEnergy: expected .*increasing=\(True, True\); got"
+            MaterialError, match=r"PolyconvexEnergy: expected .*increasing=\(True, True, True\)"
         ):
             load_law(self.forged(file, self.falling, checksum=True))
 

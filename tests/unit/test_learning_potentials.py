@@ -12,6 +12,7 @@ from learned import disturbed, turn
 import dolfinx_admat as admat
 from dolfinx_admat import MaterialError, evaluate_point, learning
 from dolfinx_admat.learning._part import inverse_positive, positive
+from dolfinx_admat.learning.hyperelastic import sum_of_stretches
 from dolfinx_admat.tensors import DEVIATORIC, from_mandel, to_mandel
 
 FIBRE = np.array([1.0, 2.0, -1.0]) / np.sqrt(6.0)
@@ -217,7 +218,7 @@ class TestPolyconvexEnergy:
         """Compressed along the fibre, the law is that without fibres; stretched, it is not."""
         law = self.law(1, [FIBRE])
         # Other fibres: their column of the first layer.
-        changed = tuple(w.at[:, 2].add(1.0) for w in law.isochoric.network.skip)
+        changed = tuple(w.at[:, 3].add(1.0) for w in law.isochoric.network.skip)
         more = eqx.tree_at(lambda m: m.isochoric.network.skip, law, changed)
         along = np.outer(FIBRE, FIBRE)
         stretches = np.array([0.8, 1.0 - 1e-9, 1.0 + 1e-9, 1.2])[:, None, None]
@@ -263,6 +264,27 @@ class TestPolyconvexEnergy:
         P = np.asarray(found["first_piola_stress"])
         assert abs(found["volume_constraint"]) <= 1e-15 and np.abs(P[1:]).max() <= 1e-13
         assert P[0, 0] == pytest.approx((energy[1] - energy[2]) / (2.0 * h), rel=1e-8)
+
+    def test_sum_of_stretches(self):
+        """By invariants, and its slope and curvature, also where stretches are equal."""
+
+        def of_logs(logs):
+            s = jnp.exp(2.0 * (logs - logs.mean()))
+            return sum_of_stretches(s.sum(), s[0] * s[1] + s[1] * s[2] + s[2] * s[0])
+
+        def exact(logs):
+            return jnp.exp(logs - logs.mean()).sum()
+
+        rng = np.random.default_rng(0)
+        logs = rng.normal(size=(60, 3)) * np.repeat([0.0, 0.01, 1.0, 3.0], 15)[:, None]
+        logs[::5, 1] = logs[::5, 0]
+        size = np.asarray(jax.vmap(exact)(logs))
+        for take in (lambda f: f, jax.grad, jax.hessian):
+            found, expected = (
+                np.asarray(jax.jit(jax.vmap(take(f)))(logs)) for f in (of_logs, exact)
+            )
+            error = np.abs(found - expected).reshape(60, -1).max(axis=1) / size
+            assert error.max() <= 1e-14
 
     def test_without_a_bulk_modulus(self):
         law = learning.LearnedHyperelastic.create(stress=1.0)
