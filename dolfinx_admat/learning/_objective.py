@@ -19,6 +19,10 @@ from dolfinx_admat.calibration.free import insert
 Floats = npt.NDArray[np.float64]
 
 
+#: Paths per call of a program without derivatives, if there are not many.
+FEW = 8
+
+
 class Batch(NamedTuple):
     """Paths of one update.
 
@@ -56,26 +60,31 @@ def _of_path(
     return loss, (code == 0) & jnp.isfinite(loss)
 
 
-def _some(arrays: Any, chosen: Any) -> Any:
-    return jax.tree.map(lambda a: a[chosen], arrays)
+def pieces(numbers: Sequence[int]) -> list[npt.NDArray[np.int64]]:
+    """Numbers of paths in pieces of one size, the last one filled up by repeated ones.
+
+    Programs know sizes, so they then serve any number of paths.
+    """
+    size = FEW if len(numbers) <= 4 * FEW else 8 * FEW
+    return [np.resize(numbers[k : k + size], size) for k in range(0, len(numbers), size)]
 
 
-def _losses_of(law: Any, places: Any, scale: Any, z: Any, arrays: Any, chosen: Any) -> Any:
+#: Rows of arrays, a program of its own: those that compile slowly do not know how many there are.
+some: Any = jax.jit(lambda arrays, chosen: jax.tree.map(lambda a: a[chosen], arrays))
+
+
+def _losses_of(law: Any, places: Any, scale: Any, z: Any, paths: Any) -> Any:
     def one(each: Any) -> Any:
         return _of_path(law, places, scale, z, *each)
 
-    return jax.vmap(one)(_some(arrays, chosen))
+    return jax.vmap(one)(paths)
 
 
-def _gradient_of(
-    law: Any, places: Any, scale: Any, z: Any, arrays: Any, chosen: Any, real: Any
-) -> Any:
+def _gradient_of(law: Any, places: Any, scale: Any, z: Any, paths: Any, real: Any) -> Any:
     """Mean loss of paths, its gradient, and whether all is well; one sweep for all paths."""
 
     def total(z: jax.Array) -> Any:
-        losses, good = jax.vmap(lambda each: _of_path(law, places, scale, z, *each))(
-            _some(arrays, chosen)
-        )
+        losses, good = _losses_of(law, places, scale, z, paths)
         value = jnp.sum(jnp.where(real, losses, 0.0)) / jnp.sum(real)
         return value, jnp.all(good | ~real)
 
@@ -83,9 +92,7 @@ def _gradient_of(
     return value, slope, good & jnp.all(jnp.isfinite(slope))
 
 
-def _gradient_of_good(
-    law: Any, places: Any, scale: Any, z: Any, arrays: Any, chosen: Any, real: Any
-) -> Any:
+def _gradient_of_good(law: Any, places: Any, scale: Any, z: Any, paths: Any, real: Any) -> Any:
     """The same of those paths that do not fail, and which these are; one sweep for each path."""
 
     def one(each: Any) -> Any:
@@ -94,7 +101,7 @@ def _gradient_of_good(
         good = good & jnp.all(jnp.isfinite(slope))
         return jnp.where(good, loss, 0.0), jnp.where(good, slope, 0.0), good
 
-    losses, slopes, good = jax.vmap(one)(_some(arrays, chosen))
+    losses, slopes, good = jax.vmap(one)(paths)
     count = jnp.maximum(jnp.sum(good & real), 1)
     value = jnp.sum(jnp.where(real, losses, 0.0)) / count
     return value, jnp.sum(jnp.where(real[:, None], slopes, 0.0), axis=0) / count, good
@@ -162,12 +169,12 @@ class Objective:
 
         All of them may have failed: then there is no loss, NaN.
         """
-        arrays = self._arrays[batch.group]
         chosen, real = batch.chosen, batch.real
-        value, slope, good = _gradient(*self._at(z), arrays, chosen, real)
+        paths = some(self._arrays[batch.group], chosen)
+        value, slope, good = _gradient(*self._at(z), paths, real)
         if good:
             return float(value), slope, ()
-        value, slope, fine = _gradient_without_failed(*self._at(z), arrays, chosen, real)
+        value, slope, fine = _gradient_without_failed(*self._at(z), paths, real)
         fine = np.asarray(fine)
         members = self.specimens.groups[batch.group].members
         failed = tuple(members[k] for k in chosen[real & ~fine])
@@ -179,9 +186,10 @@ class Objective:
         failed: list[int] = []
         for group, arrays in zip(self.specimens.groups, self._arrays, strict=True):
             own = [k for k, m in enumerate(group.members) if m in numbers]
-            if not own:
+            done = [_losses(*self._at(z), some(arrays, piece)) for piece in pieces(own)]
+            if not done:
                 continue
-            losses, good = map(np.asarray, _losses(*self._at(z), arrays, np.array(own)))
+            losses, good = (np.concatenate(each)[: len(own)] for each in zip(*done, strict=True))
             found += losses[good].tolist()
             failed += [group.members[own[k]] for k in np.flatnonzero(~good)]
         worst = max([1.0, *found]) if found else np.inf

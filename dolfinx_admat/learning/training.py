@@ -16,7 +16,7 @@ from dolfinx_admat.law_file import save_law
 from dolfinx_admat.materials import Material
 from dolfinx_admat.materials._declare import require_float64
 
-from ._objective import quantity_sizes
+from ._objective import pieces, quantity_sizes, some
 
 
 class Epoch(NamedTuple):
@@ -98,9 +98,11 @@ def _squares(law: Material, specimens: Specimens) -> list[tuple[float, float, in
     found: list[Any] = [None] * len(specimens.experiments)
     nothing = jnp.zeros(0)
     for group in specimens.groups:
-        values, codes = map(
-            np.asarray, values_and_status(law, (), nothing, nothing, group.schedules)
-        )
+        done = [
+            values_and_status(law, (), nothing, nothing, some(group.schedules, piece))
+            for piece in pieces(range(len(group.members)))
+        ]
+        values, codes = (np.concatenate(each) for each in zip(*done, strict=True))
         for k, member in enumerate(group.members):
             data = specimens.data[member]
             scale = np.array([sizes[n] for n in specimens.experiments[member].data])
