@@ -16,6 +16,7 @@ import numpy as np
 from dolfinx_admat.errors import MaterialError
 from dolfinx_admat.materials import Incompressible, Material, ThermalExpansion
 from dolfinx_admat.materials._declare import SYMMETRIC, TENSOR, VECTOR, as_numbers, named_leaves
+from dolfinx_admat.materials.hyperelasticity import isochoric_part
 from dolfinx_admat.materials.log_strain import logarithmic_strain
 from dolfinx_admat.materials.parameters import replace_parameters
 from dolfinx_admat.materials.wrapper import Reduction, Transform, Wrapper
@@ -72,7 +73,9 @@ def look_through(law: Any, inputs: dict[str, Any], state: Any) -> tuple[Any, dic
     inner: Any
     while isinstance(law, Wrapper | Incompressible):
         if isinstance(law, Incompressible):
-            inside, inner = {"deformation_gradient": inputs["deformation_gradient"]}, law.law
+            # Elements keep the volume on average only, and its energy does not see the rest.
+            inside = {"deformation_gradient": isochoric_part(inputs["deformation_gradient"])}
+            inner = law.law
         elif isinstance(law, Transform):
             inside, inner = law.to_law(inputs), law.law_at(inputs)
         else:
