@@ -16,6 +16,12 @@ FILES = {
     "demo_identify_field": ["identify_field.png"],
     "demo_identify_plate": ["identify_plate.png", "camera.csv", "gauge.csv", "steel.json"],
     "demo_learned_rubber": ["learned_rubber.png", "rubber.json"],
+    "demo_learned_plasticity": [
+        "learned_plasticity.png",
+        "beyond.png",
+        "training.png",
+        "learned_steel.json",
+    ],
     "demo_necking_bar": ["necking_bar.png", "force.png"],
     "demo_perforated_plate": ["plate.bp", "force.csv", "force.png", "plastic_zone.png"],
     "demo_plastic_block": ["plastic_block.png", "pressure.png"],
