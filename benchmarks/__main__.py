@@ -1,17 +1,20 @@
 """Run sections of the benchmarks: ``python -m benchmarks [SECTION ...] [--table] [--only NAME]``.
 
-Each section runs in a process of its own, pinned to one core unless it says otherwise, and
-replaces its own keys in benchmarks/results.json. ``make bench`` sets up an environment with the
-peers and runs all sections there. ``--table`` writes the tables of README.md from the file.
+Each section runs in a process of its own, pinned to one core unless it says otherwise (the parts of
+some run side by side, on a core each), and replaces its own keys in benchmarks/results.json.
+``make bench`` sets up an environment with the peers and runs all sections there. ``--table`` writes
+the tables of README.md from the file.
 """
 
 import argparse
+import concurrent.futures
 import importlib
 import os
+import queue
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 
@@ -22,6 +25,8 @@ class Section(NamedTuple):
         prefix: Of its keys.
         parts: Each is measured in a process of its own, and is the second word of its keys.
         cpu: On one core, JAX on the CPU.
+        together: Parts that run at the same time, if there are as many cores.
+        environ: Further environment of its processes.
     """
 
     module: str
@@ -29,6 +34,8 @@ class Section(NamedTuple):
     prefix: str
     parts: tuple[str, ...] = ()
     cpu: bool = True
+    together: int = 1
+    environ: Mapping[str, str] = {}
 
 
 LAWS = (
@@ -40,6 +47,16 @@ LAWS = (
     "hosford",
     "fcc12",
     "chaboche2",
+)
+# The longest ones first.
+TRUTHS = (
+    "chaboche",
+    "j2_mixed",
+    "maxwell",
+    "swift_norton",
+    "drucker_prager",
+    "hosford",
+    "treloar",
 )
 SECTIONS = {
     # jaxmat refuses to trace one of its classes for two laws in one process.
@@ -53,6 +70,15 @@ SECTIONS = {
     "mpi": Section("fe", "measure_parallel", "mpi", cpu=False),
     "solver": Section("solvers", "measure", "solver"),
     "sensitivity": Section("sensitivity", "measure", "sensitivity"),
+    # Most of its time XLA compiles gradients; less optimised ones are as fast.
+    "learning": Section(
+        "learning.section",
+        "measure",
+        "learning",
+        TRUTHS,
+        together=2,
+        environ={"XLA_FLAGS": "--xla_backend_optimization_level=1"},
+    ),
 }
 
 
@@ -81,11 +107,12 @@ ONE_CORE = {
 }
 
 
-def run_section(name: str, only: list[str]) -> int:
+def run_section(name: str, only: list[str], core: int = 0) -> int:
     """In a child process: measure and store."""
     section = SECTIONS[name]
     if section.cpu:
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        cores = sorted(os.sched_getaffinity(0), reverse=True)
+        os.sched_setaffinity(0, {cores[core % len(cores)]})
     from . import results
 
     try:
@@ -106,11 +133,12 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", default=[], help="laws, elements, ... of a section")
     parser.add_argument("--table", action="store_true", help="write the tables and do no more")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--core", type=int, default=0, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if unknown := set(options.sections) - set(SECTIONS):
         parser.error(f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
     if options.child:
-        return run_section(options.sections[0], options.only)
+        return run_section(options.sections[0], options.only, options.core)
     failed: list[str] = []
     if not options.table:
         wanted = options.sections or list(SECTIONS)
@@ -119,12 +147,9 @@ def main() -> int:
         for name in wanted:
             start = time.monotonic()
             print(f"\n== {name} " + "=" * 60, flush=True)
-            for part in parts_of(name, options.only):
-                command = [sys.executable, "-m", __package__, name, "--child", "--only", *part]
-                environ = os.environ | (ONE_CORE if SECTIONS[name].cpu else {})
-                if subprocess.run(command, env=environ).returncode != 0:
-                    failed.append(" ".join([name, *part]))
-                    print(f"{failed[-1]} failed", flush=True)
+            for part in run_parts(name, parts_of(name, options.only)):
+                failed.append(" ".join([name, *part]))
+                print(f"{failed[-1]} failed", flush=True)
             print(f"== {name}: {time.monotonic() - start:.0f} s", flush=True)
     from . import tables
 
@@ -132,6 +157,37 @@ def main() -> int:
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def run_parts(name: str, parts: list[list[str]]) -> list[list[str]]:
+    """Run parts in processes of their own; which of them failed."""
+    section = SECTIONS[name]
+    environ = os.environ | (ONE_CORE if section.cpu else {}) | section.environ
+    together = min(section.together, len(os.sched_getaffinity(0)), len(parts)) or 1
+    free: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for core in range(together):
+        free.put(core)
+
+    def run(part: list[str]) -> bool:
+        core = free.get()
+        command = [
+            sys.executable,
+            "-m",
+            __package__,
+            name,
+            "--child",
+            "--core",
+            str(core),
+            "--only",
+        ]
+        try:
+            return subprocess.run([*command, *part], env=environ).returncode == 0
+        finally:
+            free.put(core)
+
+    with concurrent.futures.ThreadPoolExecutor(together) as pool:
+        good = list(pool.map(run, parts))
+    return [part for part, fine in zip(parts, good, strict=True) if not fine]
 
 
 def parts_of(name: str, only: list[str]) -> list[list[str]]:

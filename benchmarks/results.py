@@ -3,6 +3,7 @@
 import fcntl
 import json
 import math
+import os
 import platform
 import subprocess
 from collections.abc import Callable, Iterator
@@ -19,10 +20,13 @@ def read(file: Path = FILE) -> dict[str, float]:
 
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """Wait for whoever reads, changes and writes this file at the same time."""
-    with open(file.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    """Wait for whoever reads, changes and writes files of this folder at the same time."""
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(folder)
 
 
 def update(numbers: dict[str, float], owns: Callable[[str], bool], file: Path = FILE) -> None:

@@ -42,17 +42,15 @@ def configurations(truth: Truth) -> dict[str, tuple[Configuration, ...]]:
 
         return make
 
-    large = len(truth.implicit) - 1
     feedforward, lstm = blackbox.FeedForward, blackbox.Lstm
     return {
         "implicit_gsm": (
             Configuration("first size", implicit(0), 0.03),
             Configuration("first size, slower", implicit(0), 0.01),
-            Configuration(
-                "last size" if large else "first size, faster",
-                implicit(large),
-                0.03 if large else 0.1,
-            ),
+            # A second size costs a compilation; only one truth is given it.
+            Configuration("second size", implicit(1), 0.03)
+            if len(truth.implicit) > 1
+            else Configuration("first size, faster", implicit(0), 0.1),
         ),
         "feedforward": (
             Configuration("8 steps, 32 wide", box(feedforward, window=8, width=32), 1e-2),

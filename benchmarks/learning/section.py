@@ -70,13 +70,17 @@ def measure(say: Say, only: Sequence[str]) -> dict[str, float]:
     """Numbers by key of these truths; curves go into a file beside."""
     numbers: dict[str, float] = {}
     for name in only or (*truths.NAMES, "treloar"):
+
+        def told(text: str, name: str = name) -> None:
+            say(f"{name:15s}{text}")
+
         if name == "treloar":
             from . import rubber
 
-            numbers |= rubber.measure(say)
+            numbers |= rubber.measure(told)
         else:
             options = Options(more_paths=MORE_PATHS.get(name, ()))
-            found, curves = measure_truth(name, options, say)
+            found, curves = measure_truth(name, options, told)
             numbers |= found
             keep_curves(name, curves)
     return numbers
@@ -88,13 +92,13 @@ def measure_truth(
     """All models on one truth: numbers by key, and curves of one path."""
     truth, results = truths.truth(name), Results(name, say)
     began = time.monotonic()
-    say(f"{name}: {truth.what}; wrong family: {truth.wrong_what}")
+    say(f"{truth.what}; wrong family: {truth.wrong_what}")
     sets = data.tests(truth, options.test_paths)
     clean = data.training(truth, options.paths)
     noisy = data.training(truth, options.paths, data.NOISE)
     more = {n: data.training(truth, n) for n in options.more_paths}
     say(f"  data: {time.monotonic() - began:.0f} s")
-    shown = Shown(truth, sets)
+    shown = Shown(sets, options.cycles)
     frame = Plate.of(truth, say) if options.plate else None
     for model, configurations in models.configurations(truth).items():
         if model not in options.only:
@@ -107,7 +111,7 @@ def measure_truth(
         first = found.trainings[0]
         results.put(model, "weights", first.weights + first.parameters)
         results.put(model, "train_seconds", found.median(lambda t: t.seconds))
-        say(f"    {found.configuration.label}: " + _listed(by_set) + f"; {failed:g} paths failed")
+        say(f"    {found.configuration.label}: " + listed(by_set) + f"; {failed:g} paths failed")
         _thermodynamics(results, model, found, truth, options)
         shown.add(model, found.best)
         if frame is not None:
@@ -115,23 +119,23 @@ def measure_truth(
         again = retrained(found.configuration, noisy, options.budget)
         by_set, _ = median_errors(again, {"noisy": sets["seen"]})
         results.errors(model, by_set)
-        say(f"    {_listed(by_set)}")
+        say(f"    {listed(by_set)}")
         for count, paths in more.items():
             again = retrained(found.configuration, paths, options.budget)
             by_set, _ = median_errors(again, sets)
             results.errors(model, by_set, f"paths_{count}.")
-            say(f"    {count} paths: {_listed(by_set)}")
+            say(f"    {count} paths: {listed(by_set)}")
         if model in models.BLACK_BOXES and options.longer > 1:
             budget = options.budget._replace(updates=options.longer * options.budget.updates)
             again = retrained(found.configuration, clean, budget)
             by_set, _ = median_errors(again, sets)
             results.errors(model, by_set, f"updates_{options.longer}x.")
-            say(f"    {options.longer} times the updates: {_listed(by_set)}")
+            say(f"    {options.longer} times the updates: {listed(by_set)}")
         say(f"    {time.monotonic() - began:.0f} s so far")
     return results.numbers, shown.curves
 
 
-def _listed(by_set: Mapping[str, float]) -> str:
+def listed(by_set: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.4f}" for name, value in by_set.items())
 
 
@@ -148,9 +152,9 @@ def _thermodynamics(
         seed=CYCLE_SEED,
     )
     each = [cycles.gains(t.law, closed) for t in found.trainings]
-    share, lost = (float(np.median(column)) for column in zip(*each, strict=True))
+    share, lost, settled = (float(np.median(column)) for column in zip(*each, strict=True))
     results.put(model, "violations", share)
-    text = f"    {100.0 * share:.0f} % of closed cycles give work"
+    text = f"    {100.0 * share:.1f} % of closed cycles give work ({100.0 * settled:.0f} % settled)"
     if lost:
         results.put(model, "failed_cycles", lost)
         text += f", {100.0 * lost:.0f} % failed"
@@ -196,24 +200,31 @@ class Plate:
 
 
 class Shown:
-    """Curves of one unseen path: a path in other directions, the component that moves most."""
+    """Shear stresses along two paths that no model has seen: as in training, and turned."""
 
-    def __init__(self, truth: truths.Truth, sets: Mapping[str, Sequence[Any]]) -> None:
-        (experiment,) = sets["unseen_direction"][:1]
-        self.path = experiment.path
-        sizes = {name: float(np.std(values)) for name, values in experiment.data.items()}
-        shears = {n: v for n, v in sizes.items() if n[-2:] in ("xz", "yz")}
-        self.component = max(shears, key=lambda n: shears[n])
-        strain = self.path.segments[0].table[f"strain_{self.component[-2:]}"]
-        self.curves: dict[str, Any] = {
-            "component": self.component,
-            "strain": _digits([0.0, *strain]),
-            "truth": _digits([0.0, *experiment.data[self.component]]),
-        }
+    def __init__(self, sets: Mapping[str, Sequence[Any]], copies: int) -> None:
+        self.curves: dict[str, Any] = {}
+        chosen = []
+        for name, axes in (("seen", "xy"), ("unseen_direction", "xz")):
+            stresses = [e.data[f"stress_{axes}"] for e in sets[name]]
+            experiment = sets[name][int(np.argmax([np.std(s) for s in stresses]))]
+            chosen.append(experiment)
+            self.curves[name] = {
+                "component": axes,
+                "strain": _digits([0.0, *experiment.path.segments[0].table[f"strain_{axes}"]]),
+                "truth": _digits([0.0, *experiment.data[f"stress_{axes}"]]),
+            }
+        known = data.histories(chosen)
+        # As many as there are cycles: the same program.
+        self.strain = np.resize(known.strain[:, 1:], (copies, *known.strain[0, 1:].shape))
+        self.dt = np.resize(np.diff(known.times, axis=1), (copies, known.times.shape[1] - 1))
 
     def add(self, model: str, law: Any) -> None:
-        result = admat.drive(law, self.path, on_failure="keep")
-        self.curves[model] = _digits(result[self.component])
+        stress, code = cycles.respond(law, self.strain, self.dt)
+        stress = np.where(np.asarray(code)[..., None] == 0, stress, np.nan)
+        for k, curve in enumerate(self.curves.values()):
+            axes = {"xy": 3, "xz": 4}[curve["component"]]
+            curve[model] = _digits([0.0, *(stress[k, :, axes] / math.sqrt(2.0))])
 
 
 def _digits(values: Any) -> list[float | None]:
