@@ -140,8 +140,8 @@ def main() -> int:
     if options.child:
         return run_section(options.sections[0], options.only, options.core)
     failed: list[str] = []
+    wanted = options.sections or list(SECTIONS)
     if not options.table:
-        wanted = options.sections or list(SECTIONS)
         if "kernels" in wanted and "gpu" not in wanted:
             wanted.insert(wanted.index("kernels") + 1, "gpu")
         for name in wanted:
@@ -154,6 +154,11 @@ def main() -> int:
     from . import tables
 
     tables.write()
+    if options.table or "learning" in wanted:
+        from . import results
+        from .learning import plots
+
+        plots.write(results.read())
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0

@@ -141,6 +141,91 @@ def speed(numbers):
     return table(head, rows)
 
 
+MODELS = {
+    "implicit_gsm": "implicit",
+    "feedforward": "feed-forward",
+    "lstm": "LSTM",
+    "wrong_family": "wrong family",
+}
+BLACK_BOXES = ("feedforward", "lstm")
+UNSEEN = ("unseen_amplitude", "unseen_direction", "unseen_rate")
+LAWS = ("j2_mixed", "swift_norton", "hosford", "maxwell", "chaboche", "drucker_prager", "treloar")
+
+
+def percent(value):
+    """Two digits, in percent."""
+    return "-" if value is None else f"{float(f'{100.0 * value:.2g}'):g}"
+
+
+def by_model(numbers):
+    """(law, model, getter of numbers) of what was measured, in order."""
+    found = split(numbers, "learning")
+    for law in LAWS:
+        for model in MODELS:
+            if any(key[:2] == (law, model) for key in found):
+                yield law, model, lambda *name, at=(law, model): found.get((*at, *name))
+
+
+def learning_errors(numbers):
+    sets = ("seen", *UNSEEN, "unseen_length", "noisy")
+    others = (
+        ("paths_5", "seen"), ("paths_5", "unseen_direction"), ("paths_50", "seen"),
+        ("paths_50", "unseen_direction"), ("updates_4x", "seen"), ("turned", "seen"),
+        ("turned", "unseen_direction"),
+    )  # fmt: skip
+    rows = [
+        [f"`{law}`", MODELS[model], *(percent(get(name, "error")) for name in sets),
+         *(percent(get(*name, "error")) for name in others)]
+        for law, model, get in by_model(numbers)
+    ]  # fmt: skip
+    head = (
+        "law", "model", "seen", "amplitude", "direction", "rate", "length", "noisy",
+        "5 paths, seen", "5, direction", "50 paths, seen", "50, direction", "4x updates, seen",
+        "turned, seen", "turned, direction",
+    )  # fmt: skip
+    return table(head, rows)
+
+
+def learning_more(numbers):
+    rows = [
+        [
+            f"`{law}`", MODELS[model], figure(get("weights")), figure(get("train_seconds")),
+            percent(get("violations")), figure(get("failed_paths")), percent(get("fe_steps")),
+            figure(get("fe_iterations")), percent(get("fe_force_error")),
+        ]
+        for law, model, get in by_model(numbers)
+    ]  # fmt: skip
+    head = (
+        "law", "model", "weights", "training s", "cycles that give work %", "failed paths",
+        "plate: steps %", "iterations", "force off by %",
+    )  # fmt: skip
+    return table(head, rows)
+
+
+def learning(numbers):
+    """The short table of the front page."""
+    found = split(numbers, "learning")
+    rows = []
+    for law in LAWS:
+        get = lambda model, name, law=law: found.get((law, model, name, "error"))  # noqa: E731
+        if all(get(model, "seen") is None for model in MODELS):
+            continue
+        cells = [
+            " / ".join(percent(get(model, name)) for name in ("seen", *UNSEEN)) for model in MODELS
+        ]
+        ratios = [
+            min(boxes) / own
+            for own, *boxes in (
+                [get(model, name) for model in ("implicit_gsm", *BLACK_BOXES)] for name in UNSEEN
+            )
+            if own and all(boxes)
+        ]
+        span = f"{min(ratios):.2g} to {max(ratios):.2g}" if ratios else "-"
+        rows.append([f"`{law}`", *cells, span])
+    head = ("law", *MODELS.values(), "best black box / implicit, unseen")
+    return table(head, rows)
+
+
 TABLES = {
     "speed": speed,
     "kernels": kernels,
@@ -150,6 +235,9 @@ TABLES = {
     "learned_kernels": learned_kernels,
     "fe": fe,
     "others": others,
+    "learning": learning,
+    "learning errors": learning_errors,
+    "learning more": learning_more,
 }
 
 

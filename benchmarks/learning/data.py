@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+import dolfinx_admat as admat
 from dolfinx_admat import learning
 from dolfinx_admat.calibration import Experiment
 
@@ -74,6 +75,42 @@ def tests(truth: Truth, count: int = PATHS) -> dict[str, list[Experiment]]:
         ),
     }
     return {name: learning.simulate(truth.law, some) for name, some in paths.items()}
+
+
+def turned(experiments: Sequence[Experiment], copies: int, seed: int) -> list[Experiment]:
+    """The experiments, and copies in random directions: what an isotropic material would answer."""
+    known, found = histories(experiments), list(experiments)
+    for rotation in _rotations(copies * len(experiments), seed).reshape(copies, -1, 3, 3):
+        for k, Q in enumerate(rotation):
+            strain, stress = (_turn(v[k, 1:] / _MANDEL, Q) for v in (known.strain, known.stress))
+            path = admat.Path().table(
+                known.times[k, 1:].tolist(),
+                {f"strain_{a}": strain[:, i] for i, a in enumerate(_AXES)},
+            )
+            found.append(
+                Experiment(path, {f"stress_{a}": stress[:, i] for i, a in enumerate(_AXES)})
+            )
+    return found
+
+
+def _turn(components: np.ndarray, Q: np.ndarray) -> np.ndarray:
+    """Symmetric tensors as components (n, 6), rotated."""
+    rows, columns = np.array([(0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)]).T
+    tensors = np.zeros((len(components), 3, 3))
+    tensors[:, rows, columns] = tensors[:, columns, rows] = components
+    return np.asarray((Q @ tensors @ Q.T)[:, rows, columns])
+
+
+def _rotations(count: int, seed: int) -> np.ndarray:
+    """Uniformly distributed, (count, 3, 3), from quaternions."""
+    q = np.random.default_rng(seed).normal(size=(count, 4))
+    w, x, y, z = (q / np.linalg.norm(q, axis=1, keepdims=True)).T
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.moveaxis(np.array(rows), -1, 0)
 
 
 class Histories(NamedTuple):

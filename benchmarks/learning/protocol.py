@@ -34,9 +34,9 @@ class Budget(NamedTuple):
     seeds: int = 3
     validation: float = 0.2
 
-    def epochs(self, paths: int) -> int:
-        """That many updates in epochs of so many paths."""
-        kept = max(1, round(self.validation * paths))
+    def epochs(self, paths: int, keep: bool = True) -> int:
+        """That many updates in epochs of so many paths, some of which are kept for validation."""
+        kept = max(1, round(self.validation * paths)) if keep and self.validation else 0
         return max(1, round(self.updates / -(-(paths - kept) // self.batch)))
 
 
@@ -66,15 +66,14 @@ def train_once(
     data: Sequence[Experiment],
     budget: Budget,
     seed: int,
-    start: Any = None,
+    validation: Sequence[Experiment] | None = None,
 ) -> learning.Training:
-    """One training of ``learning.train``, of whatever model."""
-    law = configuration.make(data, seed) if start is None else start
+    """One training by ``learning.train`` of whatever model; None: some data are for validation."""
     return learning.train(
-        law,
+        configuration.make(data, seed),
         data,
-        validation=budget.validation,
-        epochs=budget.epochs(len(data)),
+        validation=budget.validation if validation is None else validation,
+        epochs=budget.epochs(len(data), validation is None),
         batch=budget.batch,
         learning_rate=configuration.learning_rate,
         seed=seed,
@@ -104,7 +103,8 @@ def tuned(
     if not tried:
         raise ConvergenceError("all configurations failed")
     _, _, chosen, first = min(tried)
-    return Trained(chosen, (first, *_others(chosen, data, budget)))
+    others = [train_once(chosen, data, budget, seed) for seed in range(1, budget.seeds)]
+    return Trained(chosen, (first, *others))
 
 
 def retrained(configuration: Configuration, data: Sequence[Experiment], budget: Budget) -> Trained:

@@ -37,6 +37,7 @@ class Options(NamedTuple):
         more_paths: Other numbers of training paths.
         cycles: Closed cycles.
         longer: Factor for the long trainings of black boxes; 1: none.
+        turned: Turned copies of each path for black boxes in a row of their own; 0: none.
         plate: Run the plate.
         only: Models.
     """
@@ -47,6 +48,7 @@ class Options(NamedTuple):
     more_paths: Sequence[int] = ()
     cycles: int = CYCLES
     longer: int = LONGER
+    turned: int = 0
     plate: bool = True
     only: Sequence[str] = models.MODELS
 
@@ -79,7 +81,8 @@ def measure(say: Say, only: Sequence[str]) -> dict[str, float]:
 
             numbers |= rubber.measure(told)
         else:
-            options = Options(more_paths=MORE_PATHS.get(name, ()))
+            more = MORE_PATHS.get(name, ())
+            options = Options(more_paths=more, turned=LONGER if more else 0)
             found, curves = measure_truth(name, options, told)
             numbers |= found
             keep_curves(name, curves)
@@ -131,6 +134,14 @@ def measure_truth(
             by_set, _ = median_errors(again, sets)
             results.errors(model, by_set, f"updates_{options.longer}x.")
             say(f"    {options.longer} times the updates: {listed(by_set)}")
+        if model in models.BLACK_BOXES and options.turned:
+            kept = max(1, round(options.budget.validation * len(clean)))
+            copies = data.turned(clean[:-kept], options.turned, seed=13)
+            budget = options.budget._replace(updates=(1 + options.turned) * options.budget.updates)
+            again = retrained(found.configuration, copies, budget, clean[-kept:])
+            by_set, _ = median_errors(again, sets)
+            results.errors(model, by_set, "turned.")
+            say(f"    with {options.turned} turned copies of each path: {listed(by_set)}")
         say(f"    {time.monotonic() - began:.0f} s so far")
     return results.numbers, shown.curves
 
