@@ -10,7 +10,7 @@
 # Twenty strain paths with noise are all that is known of a steel. A law is learned from them:
 # convex potentials and increasing curves with weights, and the update of the internal variables as
 # an implicit layer. It is kept in a file, and then takes the place of the true law in a plate with
-# a hole that is pulled and pushed. One function serves both laws: nothing in it knows of learning.
+# a hole that is pulled and pushed. One function runs both laws: nothing in it knows of learning.
 #
 #     mpiexec -n 2 python demos/demo_learned_plasticity.py [--fine]
 #
@@ -48,8 +48,10 @@ options.output.mkdir(parents=True, exist_ok=True)
 # %% [markdown]
 # ## The steel, and what is measured of it
 #
-# Swift's isotropic hardening (which the learned curve does not contain) and Prager's kinematic one.
-# The paths are random, with unloading and reversals, up to strains of 1.5 %; noise is 1 %.
+# Swift's isotropic hardening, which is no sum of the learned curve's sigmoids, and Prager's
+# kinematic one. The paths are random, with unloading and reversals, up to strains of 2.5 %; the
+# noise of stresses is 1 %. `volume=0.1` keeps the mean strain small: else the mean stress would be
+# ten times the rest, and the noise with it, and the data would be about the bulk modulus.
 
 # %%
 truth = admat.Elastoviscoplastic(
@@ -58,7 +60,7 @@ truth = admat.Elastoviscoplastic(
     admat.SwiftHardening(K=600.0, eps_0=0.002, n=0.15),
     admat.Prager(4e3),
 )
-amplitude = 0.015
+amplitude = 0.025
 
 # %% [markdown]
 # ## Training
@@ -69,7 +71,9 @@ amplitude = 0.015
 # %%
 law_file = options.output / "learned_steel.json"
 if comm.rank == 0:
-    paths = learning.random_strain_paths(20, amplitude=amplitude, steps=(20, 40), seed=0)
+    paths = learning.random_strain_paths(
+        20, amplitude=amplitude, steps=(20, 40), segments=(2, 6), volume=0.1, seed=0
+    )
     measured = learning.simulate(truth, paths, noise=0.01, seed=0)
     first = learning.LearnedElastoviscoplastic.create(learning.Scales.of(measured), branches=1)
     training = learning.train(
@@ -86,8 +90,8 @@ data_range = learning.TrainingRange.from_mapping(
 )
 
 # %% [markdown]
-# Whatever its weights are, the law dissipates no negative energy. The audit looks along random
-# paths.
+# Whatever its weights are, the law dissipates no negative energy; the audit looks for it, and for
+# other faults, along random paths.
 
 # %%
 if comm.rank == 0:
@@ -98,8 +102,9 @@ if comm.rank == 0:
 # %% [markdown]
 # ## The plate
 #
-# One eighth of a plate with a hole, made of a cube of cells that is bent around the hole. Three
-# symmetry planes; the end is pulled, pushed back beyond rest, and pulled again.
+# One eighth of a plate with a hole, made of a block of cells that is bent around the hole. Three
+# symmetry planes; the end is pulled, pushed back beyond rest, and pulled again. `WithEnergies`
+# gives the energy that each point has dissipated, with the learned law as with the true one.
 
 # %%
 hole, length, thickness = 4.0, 12.0, 2.0
@@ -122,12 +127,17 @@ def plate():
     return domain
 
 
-def run(material, name, watch):
-    """Load the plate; returns forces, the mesh, the displacement and the watched extrapolation."""
+def run(material, name, watched=None):
+    """Load the plate.
+
+    Returns:
+        Forces; dissipated energies; the least of any step at any point; displacement; the
+        extrapolation, if there is a range to be watched.
+    """
     domain = plate()
     V = fem.functionspace(domain, ("Lagrange", 2, (3,)))
     u, v = fem.Function(V, name="displacement"), ufl.TestFunction(V)
-    law = QuadratureMaterial(domain, material, {"strain": strain(u)}, degree=4)
+    law = QuadratureMaterial(domain, admat.WithEnergies(material), {"strain": strain(u)}, degree=4)
     pull, zero = fem.Constant(domain, 0.0), fem.Constant(domain, 0.0)
     bcs = []
     for axis, place, value in ((0, 0.0, zero), (1, 0.0, zero), (2, 0.0, zero), (0, length, pull)):
@@ -137,82 +147,101 @@ def run(material, name, watch):
         W = V.sub(axis)
         bcs.append(fem.dirichletbc(value, fem.locate_dofs_topological(W, 2, end), W))
     F = ufl.inner(law["stress"], strain(v)) * law.dx
-    problem = MaterialProblem(
-        F, u, materials=[law], bcs=bcs, petsc_options_prefix=f"{name}_", progress=watch
-    )
+    problem = MaterialProblem(F, u, materials=[law], bcs=bcs, petsc_options_prefix=f"{name}_")
 
     def load(t):
         pull.value = np.interp(t, np.arange(len(corners)), corners)
 
-    force = [0.0]
-    far = Extrapolation(law, data_range) if watch else None
+    extrapolation = None if watched is None else Extrapolation(law, watched)
+    force, energy, least, before = [0.0], [0.0], 0.0, 0.0
     for step in LoadStepper(problem, times, load=load):
+        now = law.values("dissipated_energy")
+        least, before = min(least, (now - before).min(initial=0.0)), now
         if step.prescribed:
+            # One eighth is computed: four times its force acts on the end of the whole plate.
             force.append(4.0 * problem.reaction(end)[0])
-    if far is not None:
-        far.close()
-    return np.array(force), domain, u, far
+            energy.append(8.0 * law.integrate("dissipated_energy"))
+    return np.array(force), np.array(energy), comm.allreduce(least, op=MPI.MIN), u, extrapolation
 
 
-true_force, *_ = run(truth, "true", watch=False)
-learned_force, domain, u, far = run(learned, "learned", watch=True)
-beyond = far.count()
+true_force, true_energy, *_ = run(truth, "true")
+force, energy, least, u, extrapolation = run(learned, "learned", data_range)
+count, worst = extrapolation.count(), extrapolation.worst()
 
 # %% [markdown]
-# ## How far from the data
+# ## How far from the data?
 #
-# The range of the data is a box in invariants of strain and internal variables, and in their
-# orientation. What is shown is how far beyond it the points of each cell have been.
+# The range of the data is a box in invariants of strain and internal variables, the angles between
+# them included. The count is part of the result of a run, and the distance is a field like others.
+# At the hole the steel has strained further than in any test: there, the law extrapolates.
 
 # %%
+told = extrapolation.report()
+if comm.rank == 0:
+    print(told)
 render(
-    options.output / "beyond.png",
-    domain,
-    far.function,
+    options.output / "learned_plasticity_range.png",
+    u.function_space.mesh,
+    extrapolation.function,
     displacement=u,
     scale=20.0,
     mirror="xyz",
-    title="Where the run left the range of the training data",
-    label="distance beyond the range, in its widths",
+    title="Where the learned law extrapolates (deformation x20)",
+    label="distance from the training range, in its widths",
 )
 
 # %% [markdown]
-# ## Result
+# ## Results
+#
+# And both laws at a point, in uniaxial tension and compression, where the lateral strains are free:
+# a test that is not among the twenty.
 
 # %%
-pulled = np.interp(np.concatenate([[0.0], times]), np.arange(len(corners)), corners)
-difference = np.linalg.norm(learned_force - true_force) / np.linalg.norm(true_force)
+pulled = np.interp([0.0, *times], np.arange(len(corners)), corners)
+difference = np.linalg.norm(force - true_force) / np.linalg.norm(true_force)
+of_energy = energy[-1] / true_energy[-1] - 1.0
 if comm.rank == 0:
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    hidden = np.linspace(0.0, 0.03, 100)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4.0), layout="constrained")
-    left.plot(pulled, true_force / 1e3, "k-", lw=4, alpha=0.25, label="true law")
-    left.plot(pulled, learned_force / 1e3, "C0.-", label="learned law")
+    cycles = admat.Path().cycles([{"strain_xx": 0.01}, {"strain_xx": -0.01}], 2, steps=25)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10.0, 4.2), layout="constrained")
+    of_truth, of_learned = {"color": "k", "lw": 5, "alpha": 0.25}, {"color": "C0", "lw": 1.2}
+    left.plot(pulled, true_force / 1e3, label="true law", **of_truth)
+    left.plot(pulled, force / 1e3, marker=".", label="learned law", **of_learned)
     left.set(xlabel="displacement of the end (mm)", ylabel="force (kN)")
-    left.set_title(f"plate with a hole: {100.0 * difference:.2f} % apart (rms)")
+    left.set_title(f"plate with a hole: {100.0 * difference:.1f} % apart (rms)")
     left.legend(frameon=False)
-    one = learning.random_strain_paths(1, amplitude=amplitude, steps=(60, 60), seed=99)[0]
-    for law, style in ((truth, {"color": "k", "lw": 4, "alpha": 0.25}), (learned, {"color": "C0"})):
-        result = admat.drive(law, one)
-        right.plot(result["strain_xx"] * 100.0, result["stress_xx"], **style)
-    right.set(xlabel="strain xx (%)", ylabel="stress xx (MPa)", title="an unseen path at a point")
+    for law, style in ((truth, of_truth), (learned, of_learned)):
+        result = admat.drive(law, cycles)
+        right.plot(100.0 * result["strain_xx"], result["stress_xx"], **style)
+    right.set(xlabel="strain xx (%)", ylabel="stress xx (MPa)")
+    right.set_title("at a point: uniaxial, not among the data")
     for axes in (left, right):
         axes.grid(alpha=0.3)
-    figure.savefig(options.output / "learned_plasticity.png", dpi=150)
-    print(f"force: {100.0 * difference:.3f} % rms from the true law")
-    print(f"{beyond.ever} of {beyond.points} points have been beyond the training range")
+    figure.savefig(options.output / "learned_plasticity.png", dpi=130)
+    print(f"force: {100.0 * difference:.3f} % rms from that of the true law")
+    print(
+        f"dissipated energy: {energy[-1]:.1f} mJ, {100.0 * of_energy:+.2f} % from the true law's;"
+    )
+    print(f"the least in any step at any point: {least:.2e} mJ/mm^3")
+    print(f"{count.ever} of {count.points} points have been beyond the training range")
     print(f"results in {options.output}")
 
 # %% [markdown]
 # ## Check
 #
-# The forces agree within 2 %, with data of 1 % noise. The hole strains some points beyond the data,
-# which the run has said.
+# The plate is as near to the true one as the noise of the data, or nearer. No point dissipates a
+# negative energy in any step. How plastic work is split into what is stored and what is dissipated
+# is not in the data, so that this part is not exact. Points at the hole are beyond the range of the
+# data, most others are not.
 
 # %%
-assert difference < 0.02, difference
-assert 0 < beyond.ever < beyond.points, beyond
+assert difference < 0.01, difference
+assert least >= -1e-9 * energy[-1], least
+assert abs(of_energy) < 0.1 and energy[-1] > 1000.0, (energy[-1], of_energy)
+assert 0 < count.ever < count.points // 2 and count.steps == len(times), count
+assert 0.1 < worst.distance < 2.0, worst
+assert np.hypot(*worst.coordinates[:2]) < 1.2 * hole, worst

@@ -15,13 +15,13 @@ FILES = {
     "demo_fibre_tube": ["fibre_tube.png", "pressure.png"],
     "demo_identify_field": ["identify_field.png"],
     "demo_identify_plate": ["identify_plate.png", "camera.csv", "gauge.csv", "steel.json"],
-    "demo_learned_rubber": ["learned_rubber.png", "rubber.json"],
     "demo_learned_plasticity": [
         "learned_plasticity.png",
-        "beyond.png",
+        "learned_plasticity_range.png",
         "training.png",
         "learned_steel.json",
     ],
+    "demo_learned_rubber": ["learned_rubber.png", "rubber.json"],
     "demo_necking_bar": ["necking_bar.png", "force.png"],
     "demo_perforated_plate": ["plate.bp", "force.csv", "force.png", "plastic_zone.png"],
     "demo_plastic_block": ["plastic_block.png", "pressure.png"],
@@ -40,7 +40,13 @@ FILES = {
     "demo_twisted_block": ["twisted_block.png"],
     "demo_your_own_law": [],
 }
-PROBLEMS = {"demo_plastic_block": 3, "demo_sheet_with_hole": 2, "demo_your_own_law": 2}
+PROBLEMS = {
+    "demo_learned_plasticity": 2,
+    "demo_learned_rubber": 2,  # one, and its extrapolation
+    "demo_plastic_block": 3,
+    "demo_sheet_with_hole": 2,
+    "demo_your_own_law": 2,
+}
 BOTH = {"demo_perforated_plate", "demo_twisted_block", "demo_your_own_law"}
 SERIAL = {
     "demo_fibre_tube",
