@@ -107,17 +107,18 @@ def tuned(
     return Trained(chosen, (first, *others))
 
 
-def retrained(configuration: Configuration, data: Sequence[Experiment], budget: Budget) -> Trained:
+def retrained(
+    configuration: Configuration,
+    data: Sequence[Experiment],
+    budget: Budget,
+    validation: Sequence[Experiment] | None = None,
+) -> Trained:
     """Train a configuration that was chosen before with all seeds on other data."""
-    first = train_once(configuration, data, budget, seed=0)
-    return Trained(configuration, (first, *_others(configuration, data, budget)))
-
-
-def _others(
-    configuration: Configuration, data: Sequence[Experiment], budget: Budget
-) -> list[learning.Training]:
-    seeds = range(1, budget.seeds)
-    return [train_once(configuration, data, budget, seed) for seed in seeds]
+    seeds = range(budget.seeds)
+    return Trained(
+        configuration,
+        tuple(train_once(configuration, data, budget, seed, validation) for seed in seeds),
+    )
 
 
 class Errors(NamedTuple):
