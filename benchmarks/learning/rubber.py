@@ -176,6 +176,6 @@ def measure(say: Any, budget: Budget = BUDGET) -> dict[str, float]:
         results.put(model, "failed_paths", failed)
         first = found.trainings[0]
         results.put(model, "weights", first.weights + first.parameters)
-        results.put(model, "train_seconds", found.median(lambda t: t.seconds))
+        results.put(model, "train_seconds", float(np.median(found.seconds)))
         say(f"    {found.configuration.label}: {listed(by_set)}; {failed:g} paths failed")
     return results.numbers

@@ -113,7 +113,7 @@ def measure_truth(
         results.put(model, "failed_paths", failed)
         first = found.trainings[0]
         results.put(model, "weights", first.weights + first.parameters)
-        results.put(model, "train_seconds", found.median(lambda t: t.seconds))
+        results.put(model, "train_seconds", float(np.median(found.seconds)))
         say(f"    {found.configuration.label}: " + listed(by_set) + f"; {failed:g} paths failed")
         _thermodynamics(results, model, found, truth, options)
         shown.add(model, found.best)
