@@ -11,7 +11,9 @@ _runtime.prefer_cpu()
 _jax_cache.enable()
 _ffcx_cache.configure()
 
+from .extrapolation import Beyond as Beyond  # noqa: E402
 from .extrapolation import Extrapolation as Extrapolation  # noqa: E402
+from .extrapolation import Farthest as Farthest  # noqa: E402
 from .kinematics import (  # noqa: E402
     axisymmetric_deformation_gradient as axisymmetric_deformation_gradient,
 )

@@ -79,8 +79,8 @@ class LearnedElastoviscoplastic(GeneralisedStandard):
     It is an ordinary law: local Newton, implicit tangent, wrappers, kernels, finite elements.
 
     Attributes:
-        branches: The ``PlasticBranch``es: each has an internal plastic strain, Mandel (6,), and an
-            equivalent plastic strain, ().
+        branches: One ``PlasticBranch`` or more: each has an internal plastic strain, Mandel (6,),
+            and an equivalent plastic strain, ().
         spring: Energy psi_0 of the strain; None: without, and the stress of branches is all.
         solver: Tolerances of the local Newton solve; static.
 

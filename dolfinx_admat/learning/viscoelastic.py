@@ -50,7 +50,7 @@ class LearnedViscoelastic(GeneralisedStandard):
     dissipation positive, whatever the weights are.
 
     Attributes:
-        branches: The ``MaxwellBranch``es; each has an internal viscous strain, Mandel (6,).
+        branches: One ``MaxwellBranch`` or more; each has an internal viscous strain, Mandel (6,).
         spring: Energy psi_0 of the strain, what remains after a long time; None: a fluid.
 
     Raises:
