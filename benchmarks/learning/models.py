@@ -1,6 +1,6 @@
-"""The four models of a truth, each in three configurations: the tuning budget is the same."""
+"""The four models of a truth, each in some sizes, all with the same learning rates."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from dolfinx_admat.calibration import Experiment
@@ -27,8 +27,16 @@ class Configuration(NamedTuple):
     learning_rate: float
 
 
+#: First learning rates, for every model.
+RATES = (0.1, 0.03, 0.01)
+
+
 def configurations(truth: Truth) -> dict[str, tuple[Configuration, ...]]:
-    """Three for each model, sizes and learning rates."""
+    """One or two sizes of each model, each with all learning rates.
+
+    Black boxes have two sizes; a second one of a learned law costs a long compilation, so only
+    one truth has it, and a classical law has none: the black boxes are tuned the most.
+    """
     rates = truth.rates is not None
 
     def implicit(size: int) -> Callable[[Sequence[Experiment], int], Any]:
@@ -42,28 +50,25 @@ def configurations(truth: Truth) -> dict[str, tuple[Configuration, ...]]:
 
         return make
 
-    feedforward, lstm = blackbox.FeedForward, blackbox.Lstm
+    sizes = {
+        "implicit_gsm": {f"size {k + 1}": implicit(k) for k in range(len(truth.implicit))},
+        "feedforward": {
+            f"{window} steps, {width} wide": box(blackbox.FeedForward, window=window, width=width)
+            for window, width in ((8, 32), (20, 64))
+        },
+        "lstm": {f"{width} wide": box(blackbox.Lstm, width=width) for width in (48, 96)},
+        "wrong_family": {"": lambda data, seed: truth.wrong},
+    }
+    return grid(sizes)
+
+
+def grid(sizes: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[Configuration, ...]]:
+    """All sizes of each model with all learning rates."""
     return {
-        "implicit_gsm": (
-            Configuration("first size", implicit(0), 0.03),
-            Configuration("first size, slower", implicit(0), 0.01),
-            # A second size costs a compilation; only one truth is given it.
-            Configuration("second size", implicit(1), 0.03)
-            if len(truth.implicit) > 1
-            else Configuration("first size, faster", implicit(0), 0.1),
-        ),
-        "feedforward": (
-            Configuration("8 steps, 32 wide", box(feedforward, window=8, width=32), 1e-2),
-            Configuration("20 steps, 64 wide", box(feedforward, window=20, width=64), 1e-2),
-            Configuration("20 steps, 64 wide, slower", box(feedforward, window=20, width=64), 3e-3),
-        ),
-        "lstm": (
-            Configuration("24 wide", box(lstm, width=24), 1e-2),
-            Configuration("48 wide", box(lstm, width=48), 1e-2),
-            Configuration("48 wide, slower", box(lstm, width=48), 3e-3),
-        ),
-        "wrong_family": tuple(
-            Configuration(f"rate {rate:g}", lambda data, seed: truth.wrong, rate)
-            for rate in (0.1, 0.03, 0.01)
-        ),
+        model: tuple(
+            Configuration(f"{label}, rate {rate:g}".removeprefix(", "), make, rate)
+            for label, make in made.items()
+            for rate in RATES
+        )
+        for model, made in sizes.items()
     }

@@ -57,7 +57,8 @@ def _errors(axes: Any, laws: list[str], errors: Mapping[str, float]) -> None:
             ax.bar(at, values, 0.19, color=COLOURS[model], label=NAMES[model])
         ax.set_yscale("log")
         ax.set_title(law.replace("_", " "), fontsize=10)
-        ax.set_xticks(np.arange(len(SETS)), [n.replace("unseen_", "") for n in SETS], fontsize=8)
+        names = [n.replace("unseen_", "") for n in SETS]
+        ax.set_xticks(np.arange(len(SETS)), names, fontsize=8, rotation=20)
         ax.grid(axis="y", alpha=0.3)
     for ax in axes[:, 0]:
         ax.set_ylabel("normalised error")

@@ -27,7 +27,7 @@ from dolfinx_admat.materials import SCALAR
 
 from .blackbox import RubberFeedForward, RubberLstm
 from .data import NOISE
-from .models import Configuration
+from .models import Configuration, grid
 from .protocol import Budget, median_errors, retrained, tuned
 from .section import Results, listed
 
@@ -117,27 +117,14 @@ def configurations() -> dict[str, tuple[Configuration, ...]]:
         )
 
     wrong = Sheet(admat.Incompressible(admat.NeoHookean(1.0, 0.49)))
-    return {
-        "implicit_gsm": (
-            Configuration("8 wide", implicit(8, 2), 0.2),
-            Configuration("8 wide, slower", implicit(8, 2), 0.05),
-            Configuration("16 wide", implicit(16, 2), 0.1),
-        ),
-        "feedforward": (
-            Configuration("16 wide", box(RubberFeedForward, width=16), 0.03),
-            Configuration("16 wide, slower", box(RubberFeedForward, width=16), 0.01),
-            Configuration("32 wide", box(RubberFeedForward, width=32), 0.01),
-        ),
-        "lstm": (
-            Configuration("12 wide", box(RubberLstm, width=12), 0.03),
-            Configuration("12 wide, slower", box(RubberLstm, width=12), 0.01),
-            Configuration("24 wide", box(RubberLstm, width=24), 0.01),
-        ),
-        "wrong_family": tuple(
-            Configuration(f"rate {rate:g}", lambda data, seed: wrong, rate)
-            for rate in (0.1, 0.03, 0.01)
-        ),
-    }
+    return grid(
+        {
+            "implicit_gsm": {f"{width} wide": implicit(width, 2) for width in (8, 16)},
+            "feedforward": {f"{n} wide": box(RubberFeedForward, width=n) for n in (16, 32)},
+            "lstm": {f"{n} wide": box(RubberLstm, width=n) for n in (12, 24)},
+            "wrong_family": {"": lambda data, seed: wrong},
+        }
+    )
 
 
 def measure(say: Any, budget: Budget = BUDGET) -> dict[str, float]:

@@ -34,7 +34,7 @@ def random_strain_paths(
     segments: tuple[int, int] = (1, 4),
     rate: tuple[float, float] | None = None,
     directions: Any = "any",
-    volume: float = 1.0,
+    volume: float = 0.1,
     seed: int = 0,
 ) -> list[Path]:
     """Random strain paths from rest, straight from corner to corner; all six strains are imposed.
@@ -54,7 +54,9 @@ def random_strain_paths(
             uniformly distributed. None: every step takes one unit of time.
         directions: Of corners: "any"; "proportional": each path stays on one random line through
             rest; or an array of symmetric tensors, (n, 3, 3), to choose from, either way along.
-        volume: Factor of the mean strain of random directions; 0: paths keep the volume.
+        volume: Factor of the mean strain of random directions; 0: paths keep the volume. It is
+            small, since in stiff materials the stress would be mostly pressure otherwise, and
+            hide from a fit what plastic or viscous flow does.
         seed: Of the random numbers.
 
     Raises:
@@ -145,7 +147,7 @@ def random_deformation_paths(
     steps: tuple[int, int] = (20, 60),
     segments: tuple[int, int] = (1, 4),
     rate: tuple[float, float] | None = None,
-    volume: float = 1.0,
+    volume: float = 0.1,
     seed: int = 0,
 ) -> list[Path]:
     """Random paths of the deformation gradient: exp of the strains of ``random_strain_paths``.

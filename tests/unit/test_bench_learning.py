@@ -164,11 +164,15 @@ def test_budget_counts_updates_whatever_the_number_of_paths():
     assert protocol.Budget(updates=10, batch=2, validation=0.0).epochs(2) == 10
 
 
-def test_every_model_gets_the_same_number_of_configurations():
+def test_all_models_get_the_same_learning_rates_and_black_boxes_the_most_sizes():
     for name in truths.NAMES:
         tried = models.configurations(truths.truth(name))
         assert tuple(tried) == models.MODELS
-        assert {len(each) for each in tried.values()} == {3}
+        for each in tried.values():
+            rates = [c.learning_rate for c in each]
+            assert rates == list(models.RATES) * (len(each) // len(models.RATES))
+        for box in models.BLACK_BOXES:
+            assert len(tried[box]) >= max(len(tried["implicit_gsm"]), len(tried["wrong_family"]))
 
 
 def test_whole_protocol_in_small(monkeypatch):
