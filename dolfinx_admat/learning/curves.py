@@ -13,6 +13,7 @@ decades (rates), and with s_i -> 0 it becomes w_i |x|, the rate-independent limi
 """
 
 import math
+from collections.abc import Sequence
 
 import equinox as eqx
 import jax
@@ -22,6 +23,10 @@ import numpy as np
 from dolfinx_admat.errors import MaterialError
 
 from ._part import LearnedPart, check_shape, check_unit, inverse_positive, positive
+
+#: Of random first guesses: standard deviation of the logarithms of heights, and the range of scales
+#: over their distance.
+DEVIATION, SPREAD = 0.3, 1.0
 
 
 class MonotoneCurve(LearnedPart):
@@ -54,15 +59,23 @@ class MonotoneCurve(LearnedPart):
 
     @classmethod
     def create(
-        cls, *, x: float | tuple[float, float], y: float, terms: int = 4, linear: bool = False
+        cls,
+        *,
+        x: float | tuple[float, float],
+        y: float,
+        terms: int = 4,
+        linear: bool = False,
+        seed: int | Sequence[int] | None = None,
     ) -> "MonotoneCurve":
-        """A curve that rises to about y, with scales spread evenly over the logarithms of x.
+        """A curve that rises to about y, with scales spread over the logarithms of x.
 
         Args:
             x: Range of the variable, (least, largest) > 0; one number: a hundredth of it to it.
             y: Value that it should reach, about.
             terms: Number of sigmoids.
             linear: With a linear part, without which the curve saturates.
+            seed: Of random deviations: a third of each height, and half of the distance between
+                scales. None: equal heights, even scales.
 
         Raises:
             MaterialError: A number is not positive, or the range is empty.
@@ -76,10 +89,18 @@ class MonotoneCurve(LearnedPart):
             )
         unit = float(high)
         spread = np.linspace(math.log(low / unit), 0.0, terms) if terms > 1 else np.array([-1.0])
+        heights, slope = np.full(terms, 1.0 / (terms + linear)), 0.5
+        if seed is not None:
+            rng = np.random.default_rng(seed)
+            distance = math.log(high / low) / max(1, terms - 1)
+            spread = spread + SPREAD * distance * rng.uniform(-0.5, 0.5, terms)
+            *heights, slope = np.array([*heights, slope]) * np.exp(
+                DEVIATION * rng.standard_normal(terms + 1)
+            )
         return cls(
-            jnp.full(terms, inverse_positive(1.0 / (terms + linear))),
+            jnp.asarray(inverse_positive(heights)),
             jnp.asarray(spread),
-            jnp.asarray(inverse_positive(0.5)) if linear else None,
+            jnp.asarray(inverse_positive(slope)) if linear else None,
             unit,
             float(y),
         )

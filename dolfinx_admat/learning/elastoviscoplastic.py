@@ -164,7 +164,7 @@ class LearnedElastoviscoplastic(GeneralisedStandard):
             viscosity = None
             if viscous and scales.rates is not None:
                 viscosity = LearnedViscosity.create(
-                    rates=scales.rates, overstress=0.3 * stress, terms=terms
+                    rates=scales.rates, overstress=0.3 * stress, terms=terms, seed=(seed, k, 1)
                 )
             made.append(
                 PlasticBranch(
@@ -175,6 +175,7 @@ class LearnedElastoviscoplastic(GeneralisedStandard):
                         strain=(0.02 * scales.strain, 3.0 * scales.strain),
                         terms=terms,
                         linear=linear,
+                        seed=(seed, k, 0),
                     ),
                     viscosity,
                 )

@@ -1,5 +1,6 @@
 """Learned hardening and viscosity: parts of hybrid laws, beside classical ones."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -48,6 +49,7 @@ class LearnedHardening(LearnedPart):
         hardening: float | None = None,
         terms: int = 4,
         linear: bool = False,
+        seed: int | Sequence[int] | None = None,
     ) -> "LearnedHardening":
         """A first guess, about right in size.
 
@@ -57,13 +59,14 @@ class LearnedHardening(LearnedPart):
             hardening: Increase of the yield stress until there; None: a third of it.
             terms: Number of sigmoids of the curve.
             linear: With a linear part, without which hardening saturates.
+            seed: Of random deviations of the curve; None: none.
 
         Raises:
             MaterialError: A number is not positive.
         """
         check_unit("LearnedHardening.create", yield_stress=yield_stress)
         rise = yield_stress / 3.0 if hardening is None else hardening
-        curve = MonotoneCurve.create(x=strain, y=rise, terms=terms, linear=linear)
+        curve = MonotoneCurve.create(x=strain, y=rise, terms=terms, linear=linear, seed=seed)
         return cls(jnp.asarray(inverse_positive(1.0)), curve, float(yield_stress))
 
     def __call__(self, equivalent_plastic_strain: jax.Array) -> jax.Array:
@@ -94,7 +97,13 @@ class LearnedViscosity(LearnedPart):
 
     @classmethod
     def create(
-        cls, *, rates: tuple[float, float], overstress: float, terms: int = 4, linear: bool = True
+        cls,
+        *,
+        rates: tuple[float, float],
+        overstress: float,
+        terms: int = 4,
+        linear: bool = True,
+        seed: int | Sequence[int] | None = None,
     ) -> "LearnedViscosity":
         """A first guess, about right in size.
 
@@ -103,12 +112,14 @@ class LearnedViscosity(LearnedPart):
             overstress: Overstress at the largest one, units of stress.
             terms: Number of sigmoids; one or two per decade are enough.
             linear: With a linear part, without which the overstress is bounded.
+            seed: Of random deviations of the curve; None: none.
 
         Raises:
             MaterialError: A number is not positive, or the range is empty.
         """
-        curve = MonotoneCurve.create(x=rates, y=overstress, terms=terms, linear=linear)
-        return cls(curve)
+        return cls(
+            MonotoneCurve.create(x=rates, y=overstress, terms=terms, linear=linear, seed=seed)
+        )
 
     def overstress(self, rate: jax.Array) -> jax.Array:
         """Overstress of a rate; () -> (), odd."""

@@ -130,7 +130,10 @@ class LearnedViscoelastic(GeneralisedStandard):
             stress = share * scales.E * scales.strain
             span = (0.03 * rate, 3.0 * rate)
             curves = [
-                MonotoneCurve.create(x=span, y=stress, terms=terms, linear=True) for _ in range(2)
+                MonotoneCurve.create(
+                    x=span, y=stress, terms=terms, linear=True, seed=(seed, k, part)
+                )
+                for part in range(2)
             ]
             made.append(MaxwellBranch(spring(k + 1), RadialPotential(*curves)))
         return cls(tuple(made), spring(0))
