@@ -86,8 +86,8 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     except (ValueError, KeyError, TypeError, AttributeError, EOFError, NotImplementedError,
             RuntimeError, zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
         raise MaterialError(
-            f"{path}: no checkpoint of a training, or damaged ({error}); delete it, or give "
-            "another name"
+            f"{path}: no checkpoint of a training, or damaged ({str(error) or type(error).__name__}"
+            "); delete it, or give another name"
         ) from error
     return about, arrays
 

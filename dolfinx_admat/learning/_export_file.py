@@ -7,8 +7,11 @@ import os
 import secrets
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from dolfinx_admat.errors import MaterialError
 
@@ -27,6 +30,35 @@ def checksum(description: dict[str, Any]) -> str:
     counted = {key: value for key, value in description.items() if key != "checksum"}
     text = json.dumps(counted, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def bounds_of(given: Any) -> dict[str, list] | None:
+    """A ``TrainingRange``, or least and largest values by name, as plain data.
+
+    Raises:
+        MaterialError: It is something else.
+    """
+    if given is None:
+        return None
+    if hasattr(given, "to_mapping"):
+        given = given.to_mapping()
+    if not isinstance(given, Mapping):
+        raise MaterialError(
+            "export_law: training_range must be a TrainingRange, or (low, high) by name; got "
+            f"{given!r}"
+        )
+    found = {}
+    for name, pair in given.items():
+        try:
+            array = np.asarray(pair, float)
+        except (TypeError, ValueError):
+            array = np.zeros(0)
+        if array.shape[:1] != (2,) or not np.isfinite(array).all():
+            raise MaterialError(
+                f"export_law: training_range '{name}' must be (low, high), finite; got {pair!r}"
+            )
+        found[str(name)] = array.tolist()
+    return found
 
 
 def write(path: Path, description: dict[str, Any], program: bytes) -> None:

@@ -12,7 +12,7 @@ from dolfinx_admat.materials import Material
 from dolfinx_admat.materials._declare import named_leaves
 from dolfinx_admat.materials.parameters import parameter_ranges
 
-from ._part import weight_names
+from ._part import check_law, weight_names
 
 
 def free_of(law: Material, parameters: Any = None, fixed: Sequence[str] = ()) -> FreeParameters:
@@ -30,8 +30,7 @@ def free_of(law: Material, parameters: Any = None, fixed: Sequence[str] = ()) ->
     Raises:
         MaterialError: Unknown names, nothing is left, or what ``FreeParameters`` says.
     """
-    if not isinstance(law, Material):
-        raise MaterialError(f"train: expected a law; got {type(law).__name__}")
+    check_law("train", law)
     known = {
         name: value
         for name, value in named_leaves(law).items()

@@ -14,6 +14,7 @@ decades (rates), and with s_i -> 0 it becomes w_i |x|, the rate-independent limi
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -22,11 +23,39 @@ import numpy as np
 
 from dolfinx_admat.errors import MaterialError
 
-from ._part import LearnedPart, check_shape, check_unit, inverse_positive, positive
+from ._part import (
+    LearnedPart,
+    check_flag,
+    check_seed,
+    check_shape,
+    check_unit,
+    inverse_positive,
+    is_whole,
+    positive,
+    positive_number,
+    positive_pair,
+)
 
 #: Of random first guesses: standard deviation of the logarithms of heights, and the range of scales
 #: over their distance.
 DEVIATION, SPREAD = 0.3, 1.0
+
+
+def check_range(what: str, name: str, value: Any) -> tuple[float, float]:
+    """The range of a variable, that of one number being a hundredth of it to it.
+
+    Raises:
+        MaterialError: It is neither a number > 0 nor two of them.
+    """
+    try:
+        if np.ndim(value) == 0:
+            high = positive_number(what, name, value)
+            return 0.01 * high, high
+        return positive_pair(what, name, value)
+    except (ValueError, MaterialError):
+        raise MaterialError(
+            f"{what}: {name} must be a number > 0, or two of them, (least, largest); got {value!r}"
+        ) from None
 
 
 class MonotoneCurve(LearnedPart):
@@ -78,31 +107,32 @@ class MonotoneCurve(LearnedPart):
                 scales. None: equal heights, even scales.
 
         Raises:
-            MaterialError: A number is not positive, or the range is empty.
+            MaterialError: A number is not positive, the range is empty, or the seed is none.
         """
-        low, high = (0.01 * x, x) if isinstance(x, int | float) else x
-        check_unit("MonotoneCurve.create", x=float(low), largest_x=float(high), y=float(y))
-        if not (low < high or terms == 1) or not (isinstance(terms, int) and terms >= 1):
+        what = "MonotoneCurve.create"
+        low, high = check_range(what, "x", x)
+        y = positive_number(what, "y", y)
+        check_flag(what, linear=linear)
+        check_seed(what, seed, parts=True)
+        if not (low < high or terms == 1) or not is_whole(terms, 1):
             raise MaterialError(
                 f"MonotoneCurve.create: expected least < largest and terms >= 1; got x={x!r}, "
                 f"terms={terms!r}"
             )
-        unit = float(high)
-        spread = np.linspace(math.log(low / unit), 0.0, terms) if terms > 1 else np.array([-1.0])
+        spread = np.linspace(math.log(low / high), 0.0, terms) if terms > 1 else np.array([-1.0])
         heights, slope = np.full(terms, 1.0 / (terms + linear)), 0.5
         if seed is not None:
             rng = np.random.default_rng(seed)
             distance = math.log(high / low) / max(1, terms - 1)
             spread = spread + SPREAD * distance * rng.uniform(-0.5, 0.5, terms)
-            *heights, slope = np.array([*heights, slope]) * np.exp(
-                DEVIATION * rng.standard_normal(terms + 1)
-            )
+            factors = np.exp(DEVIATION * rng.standard_normal(terms + 1))
+            heights, slope = heights * factors[:-1], slope * factors[-1]
         return cls(
             jnp.asarray(inverse_positive(heights)),
             jnp.asarray(spread),
             jnp.asarray(inverse_positive(slope)) if linear else None,
-            unit,
-            float(y),
+            high,
+            y,
         )
 
     def _terms(self) -> tuple[jax.Array, jax.Array, jax.Array]:

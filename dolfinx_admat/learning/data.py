@@ -1,7 +1,7 @@
 """Training data made by a law: random strain paths, and what the law answers along them."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from dolfinx_admat.laboratory._components import components_of
 from dolfinx_admat.materials import Material
 
 from ._objective import quantity_of
+from ._part import check_law, check_seed, check_whole, is_number, is_whole
 
 Floats = npt.NDArray[np.float64]
 
@@ -62,16 +63,17 @@ def random_strain_paths(
     Raises:
         MaterialError: An argument is not as described.
     """
-    if isinstance(amplitude, int | float):
-        amplitude = (LEAST * amplitude, float(amplitude))
-    _check_pair("amplitude", amplitude, 0.0)
+    check_whole("random_strain_paths", count=count)
+    check_seed("random_strain_paths", seed)
+    sizes: Any = amplitude
+    if is_number(sizes):
+        sizes = (LEAST * sizes, float(sizes))
+    _check_pair("amplitude", sizes, 0.0)
     _check_pair("steps", steps, 0.5, whole=True)
     _check_pair("segments", segments, 0.5, whole=True)
     if rate is not None:
         _check_pair("rate", rate, 0.0)
-    if not (isinstance(count, int) and count >= 1):
-        raise MaterialError(f"random_strain_paths: count must be a number >= 1; got {count!r}")
-    if not 0.0 <= volume <= 1.0:
+    if not (is_number(volume) and 0.0 <= volume <= 1.0):
         raise MaterialError(f"random_strain_paths: volume must be between 0 and 1; got {volume!r}")
     if steps[1] < segments[1]:
         raise MaterialError(
@@ -82,7 +84,7 @@ def random_strain_paths(
     for number in range(count):
         rng = np.random.default_rng([seed, number])
         pieces = int(rng.integers(segments[0], segments[1] + 1))
-        corners = _corners(rng, pieces, amplitude, volume, given)
+        corners = _corners(rng, pieces, sizes, volume, given)
         size = max(pieces, int(rng.integers(steps[0], steps[1] + 1)))
         found.append(_path(rng, corners, size, rate))
     return found
@@ -167,6 +169,7 @@ def random_deformation_paths(
     Raises:
         MaterialError: An argument is not as described.
     """
+    check_seed("random_deformation_paths", seed)
     found = []
     for path in random_strain_paths(
         count, amplitude=amplitude, steps=steps, segments=segments, rate=rate, volume=volume,
@@ -186,7 +189,7 @@ def random_deformation_paths(
 
 def simulate(
     law: Material,
-    paths: Sequence[Path],
+    paths: Path | Sequence[Path],
     *,
     noise: float = 0.0,
     seed: int = 0,
@@ -196,7 +199,7 @@ def simulate(
 
     Args:
         law: The law that is the truth.
-        paths: The paths, of one specimen each.
+        paths: One or several, of one specimen each.
         noise: Standard deviation, relative to the root mean square of each quantity (all
             components of the stress together, of all paths). It is then given as ``sigma`` of the
             experiments.
@@ -204,13 +207,23 @@ def simulate(
         compared: Components to measure; None: all of the stress.
 
     Raises:
-        MaterialError: A path does not fit the law.
+        MaterialError: A path does not fit the law, or an argument is not as described.
         ConvergenceError: The law fails.
     """
-    if not (isinstance(noise, int | float) and 0.0 <= noise < np.inf):
+    check_law("simulate", law)
+    if not (is_number(noise) and 0.0 <= noise < np.inf):
         raise MaterialError(f"simulate: noise must be a number >= 0; got {noise!r}")
-    if isinstance(compared, str) or not list(paths):
-        raise MaterialError("simulate: expected a list of paths, and of components to compare")
+    check_seed("simulate", seed)
+    paths = [paths] if isinstance(paths, Path) or not isinstance(paths, Iterable) else [*paths]
+    for path in paths:
+        if not isinstance(path, Path):
+            raise MaterialError(f"simulate: expected Paths; got {type(path).__name__}")
+    named = compared is None or (isinstance(compared, Iterable) and not isinstance(compared, str))
+    if not named or not paths:
+        raise MaterialError(
+            "simulate: expected a list of paths, and of components to compare; got "
+            f"{len(paths)} paths and compared={compared!r}"
+        )
     names = list(compared) if compared is not None else _stresses(law)
     results = [drive(law, path, backend="xla") for path in paths]
     data = [{name: np.asarray(r[name])[1:].copy() for name in names} for r in results]
@@ -249,7 +262,12 @@ def _directions(given: Any) -> Any:
                 f"(n, 3, 3); got {given!r}"
             )
         return given
-    tensors = np.asarray(given, float)
+    try:
+        tensors = np.asarray(given, float)
+    except (TypeError, ValueError) as error:  # ragged, or no numbers
+        raise MaterialError(
+            f"random_strain_paths: directions must be tensors (n, 3, 3): {error}"
+        ) from None
     if tensors.ndim != 3 or tensors.shape[1:] != (3, 3) or not len(tensors):
         raise MaterialError(
             f"random_strain_paths: directions must have shape (n, 3, 3); got {tensors.shape}"
@@ -263,10 +281,10 @@ def _directions(given: Any) -> Any:
 
 
 def _check_pair(name: str, given: Any, above: float, *, whole: bool = False) -> None:
-    kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
     try:
         low, high = given
-        good = isinstance(low, kinds) and isinstance(high, kinds) and above < low <= high < np.inf
+        kind = all(is_whole(n, 1) if whole else is_number(n) for n in (low, high))
+        good = kind and above < low <= high < np.inf
     except (TypeError, ValueError):
         good = False
     if not good:

@@ -18,9 +18,10 @@ from dolfinx_admat.materials import (
 from dolfinx_admat.materials.elasticity import has_energy
 from dolfinx_admat.materials.parts import check_part, flag
 
+from ._part import check_flag, check_seed, check_solver, check_whole
 from .gauges import AnisotropicGauge, IsotropicGauge
 from .parts import LearnedHardening, LearnedViscosity
-from .scales import Scales
+from .scales import Scales, check_scales
 
 Gauge = Literal["von Mises", "isotropic", "anisotropic"]
 
@@ -99,6 +100,7 @@ class LearnedElastoviscoplastic(GeneralisedStandard):
 
     def __check_init__(self) -> None:
         name = type(self).__name__
+        check_solver(name, self.solver)
         if isinstance(self.branches, PlasticBranch):
             object.__setattr__(self, "branches", (self.branches,))
         if not isinstance(self.branches, tuple | list) or not self.branches:
@@ -144,17 +146,17 @@ class LearnedElastoviscoplastic(GeneralisedStandard):
 
         Raises:
             MaterialError: The number of branches is no whole number >= 1, there is no such gauge,
-                or viscosity is asked for and the scales have no rates.
+                viscosity is asked for and the scales have no rates, or another argument is not as
+                described.
         """
-        if not (isinstance(branches, int) and branches >= 1):
-            raise MaterialError(
-                f"{cls.__name__}.create: branches must be a whole number >= 1; got {branches!r}"
-            )
+        what = f"{cls.__name__}.create"
+        check_scales(what, scales)
+        check_whole(what, branches=branches, terms=terms)
         viscous = scales.rates is not None if viscous is None else viscous
+        check_flag(what, pressure=pressure, viscous=viscous, linear=linear)
+        check_seed(what, seed)
         if viscous and scales.rates is None:
-            raise MaterialError(
-                f"{cls.__name__}.create: a viscosity needs rates; give Scales(rates=(low, high))"
-            )
+            raise MaterialError(f"{what}: a viscosity needs rates; give Scales(rates=(low, high))")
         made = []
         for k in range(branches):
             share = 0.95 / branches

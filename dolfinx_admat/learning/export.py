@@ -26,7 +26,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,8 @@ from dolfinx_admat.kernels._point import PointFunctions
 from dolfinx_admat.materials import Material
 from dolfinx_admat.materials._declare import SYMMETRIC, as_numbers, named_leaves, require_float64
 
-from ._export_file import FORMAT, VERSION, checksum, read, write
+from ._export_file import FORMAT, VERSION, bounds_of, checksum, read, write
+from ._part import check_flag, check_law, check_whole, is_number
 from .training_range import TrainingRange
 
 _PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
@@ -79,7 +80,12 @@ class ExportedLaw:
         self._call = jax.jit(program.call)
 
     def initial_state(self, points: int) -> dict[str, np.ndarray]:
-        """State of virgin points by name; (points, *shape) each."""
+        """State of virgin points by name; (points, *shape) each.
+
+        Raises:
+            MaterialError: ``points`` is no whole number >= 0.
+        """
+        check_whole(f"{self._name}: initial_state", 0, points=points)
         values = {k: np.asarray(v, float) for k, v in self.description["initial_state"].items()}
         return {k: np.tile(v, (points,) + v.ndim * (1,)) for k, v in values.items()}
 
@@ -98,9 +104,19 @@ class ExportedLaw:
             and ``tangent`` by "output/input" if it was exported.
 
         Raises:
-            MaterialError: Names or shapes are not those of the description.
+            MaterialError: Names or shapes are not those of the description, or the step is
+                negative or NaN.
         """
-        given = {"inputs": dict(inputs), "state": dict(state)}
+        given: dict[str, dict[str, Any]] = {}
+        for group, values in (("inputs", inputs), ("state", state)):
+            if not isinstance(values, Mapping):
+                raise MaterialError(
+                    f"{self._name}: {group} must be arrays by name, {self._names(group)}; got "
+                    f"{type(values).__name__}"
+                    + ("; initial_state(points) makes a first state" if group == "state" else "")
+                )
+            given[group] = dict(values)
+        dt = self._step(dt)
         points: int | None = None
         arguments: dict[str, dict[str, Any]] = {"inputs": {}, "state": {}}
         for entry in self.description["arguments"]:
@@ -109,7 +125,10 @@ class ExportedLaw:
             group, name, shape = entry["group"], entry["name"], tuple(entry["shape"][1:])
             if name not in given[group]:
                 raise MaterialError(f"{self._name}: {group} lack '{name}'; got {[*given[group]]}")
-            array = np.asarray(given[group].pop(name), float)
+            try:
+                array = np.asarray(given[group].pop(name), float)
+            except ValueError as error:
+                raise MaterialError(f"{self._name}: {group} '{name}': {error}") from None
             points = len(array) if points is None and array.ndim else points
             if array.shape != (points, *shape):
                 raise MaterialError(
@@ -125,7 +144,20 @@ class ExportedLaw:
                 value = np.zeros((0, *e["shape"][1:]), e["dtype"])
                 _put(found, e["group"], e["name"], value)
             return found
-        return dict(self._call(arguments["inputs"], arguments["state"], np.float64(dt)))
+        return dict(self._call(arguments["inputs"], arguments["state"], dt))
+
+    def _names(self, group: str) -> list[str]:
+        return [e["name"] for e in self.description["arguments"] if e["group"] == group]
+
+    def _step(self, dt: Any) -> Any:
+        if isinstance(dt, jax.core.Tracer):
+            return dt
+        number = dt.item() if getattr(dt, "shape", None) == () else dt
+        if not (is_number(number) and 0.0 <= number < np.inf):
+            raise MaterialError(
+                f"{self._name}: the step dt must be a finite number >= 0; got {dt!r}"
+            )
+        return np.float64(number)
 
     @property
     def _name(self) -> str:
@@ -139,7 +171,7 @@ def export_law(
     platforms: Sequence[str] = ("cpu",),
     tangent: bool = True,
     units: Mapping[str, str] | None = None,
-    training_range: TrainingRange | None = None,
+    training_range: TrainingRange | Mapping[str, tuple[Any, Any]] | None = None,
     notes: str = "",
 ) -> Path:
     """Write a law as a program that others can run; see the module's description of the file.
@@ -152,7 +184,7 @@ def export_law(
         platforms: Where it shall run: "cpu", "cuda", "rocm", "tpu".
         tangent: With d(output)/d(input).
         units: Units by quantity, e.g. ``{"stress": "MPa", "time": "s"}``, for the reader.
-        training_range: What the law was trained on, for the reader.
+        training_range: What the law was trained on, or (low, high) by name, for the reader.
         notes: Text for the reader.
 
     Returns:
@@ -160,13 +192,18 @@ def export_law(
 
     Raises:
         MaterialError: No law, an unknown platform, a law that needs what programs may not call (a
-            Python callback, ...), or flatbuffers, which jax writes with, is missing.
+            Python callback, ...), another argument that is not as described, or flatbuffers, which
+            jax writes with, is missing.
     """
     require_float64()
     path = Path(path)
-    if not isinstance(law, Material):
-        raise MaterialError(f"export_law: expected a law; got {type(law).__name__}")
-    if isinstance(platforms, str) or not platforms or set(platforms) - set(_PLATFORMS):
+    check_law("export_law", law)
+    check_flag("export_law", tangent=tangent)
+    if units is not None and not isinstance(units, Mapping):
+        raise MaterialError(f"export_law: units must be units by quantity; got {units!r}")
+    bounds = bounds_of(training_range)
+    several = isinstance(platforms, Collection) and not isinstance(platforms, str)
+    if not several or not platforms or not all(p in _PLATFORMS for p in platforms):
         raise MaterialError(
             f"export_law: platforms must be some of {', '.join(_PLATFORMS)}; got {platforms!r}"
         )
@@ -191,7 +228,7 @@ def export_law(
         },
         "conventions": _CONVENTIONS,
         "units": None if units is None else {str(k): str(v) for k, v in units.items()},
-        "training_range": None if training_range is None else training_range.to_mapping(),
+        "training_range": bounds,
         "notes": str(notes),
         "program": {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()},
     }

@@ -24,7 +24,15 @@ from dolfinx_admat.materials import YieldFunction
 from dolfinx_admat.materials.yield_functions import _normalised
 from dolfinx_admat.tensors import determinant, trace
 
-from ._part import LearnedPart, check_shape, inverse_positive, positive
+from ._part import (
+    LearnedPart,
+    check_flag,
+    check_seed,
+    check_shape,
+    check_whole,
+    inverse_positive,
+    positive,
+)
 
 _TENSION = np.array([1.0, 0.0, 0.0, 0.0, 0.0, 0.0])
 _TENSION_DEVIATOR = np.array([2.0, -1.0, -1.0, 0.0, 0.0, 0.0]) / 3.0
@@ -89,7 +97,12 @@ class IsotropicGauge(_Gauge):
         Args:
             pressure: Add a learned multiple of the mean stress.
             seed: Of the random factors.
+
+        Raises:
+            MaterialError: ``pressure`` is no bool, or the seed no whole number >= 0.
         """
+        check_flag("IsotropicGauge.create", pressure=pressure)
+        check_seed("IsotropicGauge.create", seed)
         rng = np.random.default_rng(seed)
         parts = 0.1 * np.exp(rng.normal(0.0, 0.3, 1 + len(_DIFFERENCES) + 2 * len(_SHIFTED)))
         parts[0] = 0.5
@@ -174,12 +187,11 @@ class AnisotropicGauge(_Gauge):
             seed: Of the random units.
 
         Raises:
-            MaterialError: ``units`` is no whole number >= 1, or the exponent is not even.
+            MaterialError: ``units`` is no whole number >= 1, the seed none >= 0, or the exponent
+                is not even.
         """
-        if not (isinstance(units, int) and units >= 1):
-            raise MaterialError(
-                f"AnisotropicGauge.create: units must be a whole number >= 1; got {units!r}"
-            )
+        check_whole("AnisotropicGauge.create", units=units)
+        check_seed("AnisotropicGauge.create", seed)
         vectors = np.random.default_rng(seed).normal(size=(units, 6))
         vectors[:, :3] -= vectors[:, :3].mean(axis=1, keepdims=True)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -14,7 +14,15 @@ from dolfinx_admat.materials import SplitHyperelastic, parameter, simo_miehe_vol
 from dolfinx_admat.materials.hyperelasticity import isochoric_part
 from dolfinx_admat.tensors import to_mandel, trace
 
-from ._part import LearnedPart, check_shape, check_unit, inverse_positive, positive
+from ._part import (
+    LearnedPart,
+    check_seed,
+    check_shape,
+    check_unit,
+    inverse_positive,
+    positive,
+    positive_number,
+)
 from .networks import ConvexNetwork
 from .potentials import check_directions, unit_vectors
 
@@ -106,15 +114,18 @@ class PolyconvexEnergy(LearnedPart):
             seed: Of the random weights.
 
         Raises:
-            MaterialError: A size is not positive, or a direction no vector.
+            MaterialError: A size is not positive, a direction no vector, or the seed none >= 0.
         """
-        vectors = unit_vectors("PolyconvexEnergy.create", directions)
-        check_unit("PolyconvexEnergy.create", stress=stress, stretch=stretch)
+        what = "PolyconvexEnergy.create"
+        vectors = unit_vectors(what, directions)
+        stress = positive_number(what, "stress", stress)
+        stretch = positive_number(what, "stretch", stretch)
+        check_seed(what, seed)
         network = ConvexNetwork.create(
             3 + len(vectors), width=width, depth=depth, increasing=True, seed=seed
         )
         half = jnp.asarray(inverse_positive(0.5))
-        return cls(network, half, float(stress), float(stretch), vectors)
+        return cls(network, half, stress, stretch, vectors)
 
     @property
     def sizes(self) -> np.ndarray[Any, Any]:

@@ -18,13 +18,15 @@ import numpy as np
 
 from dolfinx_admat.errors import MaterialError
 
-from ._part import LearnedPart, check_shape, inverse_positive, positive
-
-
-def _check_sizes(what: str, **sizes: int) -> None:
-    for name, value in sizes.items():
-        if not (isinstance(value, int) and value >= 1):
-            raise MaterialError(f"{what}: {name} must be a whole number >= 1; got {value!r}")
+from ._part import (
+    LearnedPart,
+    check_flag,
+    check_seed,
+    check_shape,
+    check_whole,
+    inverse_positive,
+    positive,
+)
 
 
 def _check_layers(what: str, layers: object, count: int, shapes: dict[str, tuple]) -> None:
@@ -98,10 +100,20 @@ class ConvexNetwork(LearnedPart):
             seed: Of the random weights.
 
         Raises:
-            MaterialError: A size is no whole number >= 1, or ``increasing`` has another length.
+            MaterialError: A size is no whole number >= 1, the seed none >= 0, or ``increasing``
+                is no bool, or has another length.
         """
-        _check_sizes("ConvexNetwork.create", inputs=inputs, width=width, depth=depth)
-        rises = (increasing,) * inputs if isinstance(increasing, bool) else tuple(increasing)
+        what = "ConvexNetwork.create"
+        check_whole(what, inputs=inputs, width=width, depth=depth)
+        check_seed(what, seed)
+        one = isinstance(increasing, bool | np.bool_)
+        each = increasing if isinstance(increasing, tuple | list | np.ndarray) else (increasing,)
+        if not all(isinstance(r, bool | np.bool_) for r in each):
+            raise MaterialError(
+                f"{what}: increasing must be True or False, or one of them for each input; got "
+                f"{increasing!r}"
+            )
+        rises = tuple(bool(r) for r in each) * (inputs if one else 1)
         if len(rises) != inputs:
             raise MaterialError(
                 f"ConvexNetwork.create: increasing has {len(rises)} entries for {inputs} inputs"
@@ -193,10 +205,11 @@ class PartiallyConvexNetwork(LearnedPart):
             seed: Of the random weights.
 
         Raises:
-            MaterialError: A size is no whole number >= 1.
+            MaterialError: A size is no whole number >= 1, or the seed none >= 0.
         """
-        _check_sizes("PartiallyConvexNetwork.create", inputs=inputs, context=context, width=width,
-                     depth=depth)  # fmt: skip
+        what = "PartiallyConvexNetwork.create"
+        check_whole(what, inputs=inputs, context=context, width=width, depth=depth)
+        check_seed(what, seed)
         rng = np.random.default_rng(seed)
         before = [context, *[width] * (depth - 1)]
 
@@ -213,7 +226,7 @@ class PartiallyConvexNetwork(LearnedPart):
             tuple(normal(width, m) for m in before), biases(),
             tuple(jnp.asarray(_around(rng, (width, width), 1.0 / width)) for _ in before[1:]),
             tuple(normal(width, width) for _ in before[1:]),
-            jnp.asarray(_around(rng, (width,), 1.0 / width)), (inputs, context),
+            jnp.asarray(_around(rng, (width,), 1.0 / width)), (int(inputs), int(context)),
         )  # fmt: skip
 
     def __call__(self, x: jax.Array, y: jax.Array) -> jax.Array:
@@ -265,9 +278,12 @@ class MonotoneNetwork(LearnedPart):
         """A network with random weights; arguments as those of ``ConvexNetwork.create``.
 
         Raises:
-            MaterialError: A size is no whole number >= 1.
+            MaterialError: A size is no whole number >= 1, or the seed none >= 0.
         """
-        _check_sizes("MonotoneNetwork.create", inputs=inputs, width=width, depth=depth)
+        what = "MonotoneNetwork.create"
+        check_whole(what, inputs=inputs, width=width, depth=depth)
+        check_flag(what, linear=linear)
+        check_seed(what, seed)
         rng = np.random.default_rng(seed)
         before = [inputs, *[width] * (depth - 1)]
         return cls(

@@ -9,8 +9,17 @@ import jax.numpy as jnp
 
 from dolfinx_admat.errors import MaterialError
 
-from ._part import LearnedPart, check_shape, check_unit, inverse_positive, positive
-from .curves import MonotoneCurve
+from ._part import (
+    LearnedPart,
+    check_seed,
+    check_shape,
+    check_unit,
+    inverse_positive,
+    positive,
+    positive_number,
+    positive_pair,
+)
+from .curves import MonotoneCurve, check_range
 
 
 def _check_curve(what: str, curve: Any) -> None:
@@ -62,12 +71,15 @@ class LearnedHardening(LearnedPart):
             seed: Of random deviations of the curve; None: none.
 
         Raises:
-            MaterialError: A number is not positive.
+            MaterialError: A number is not positive, or the seed is none.
         """
-        check_unit("LearnedHardening.create", yield_stress=yield_stress)
-        rise = yield_stress / 3.0 if hardening is None else hardening
+        what = "LearnedHardening.create"
+        unit = positive_number(what, "yield_stress", yield_stress)
+        check_range(what, "strain", strain)
+        rise = unit / 3.0 if hardening is None else positive_number(what, "hardening", hardening)
+        check_seed(what, seed, parts=True)
         curve = MonotoneCurve.create(x=strain, y=rise, terms=terms, linear=linear, seed=seed)
-        return cls(jnp.asarray(inverse_positive(1.0)), curve, float(yield_stress))
+        return cls(jnp.asarray(inverse_positive(1.0)), curve, unit)
 
     def __call__(self, equivalent_plastic_strain: jax.Array) -> jax.Array:
         """Yield stress; () -> ()."""
@@ -115,11 +127,13 @@ class LearnedViscosity(LearnedPart):
             seed: Of random deviations of the curve; None: none.
 
         Raises:
-            MaterialError: A number is not positive, or the range is empty.
+            MaterialError: A number is not positive, the range is empty, or the seed is none.
         """
-        return cls(
-            MonotoneCurve.create(x=rates, y=overstress, terms=terms, linear=linear, seed=seed)
-        )
+        what = "LearnedViscosity.create"
+        span = positive_pair(what, "rates", rates)
+        size = positive_number(what, "overstress", overstress)
+        check_seed(what, seed, parts=True)
+        return cls(MonotoneCurve.create(x=span, y=size, terms=terms, linear=linear, seed=seed))
 
     def overstress(self, rate: jax.Array) -> jax.Array:
         """Overstress of a rate; () -> (), odd."""

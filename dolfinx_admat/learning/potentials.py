@@ -23,7 +23,16 @@ from dolfinx_admat.errors import MaterialError
 from dolfinx_admat.materials import Elasticity
 from dolfinx_admat.tensors import deviator, to_mandel, trace
 
-from ._part import LearnedPart, check_shape, check_unit, inverse_positive, positive
+from ._part import (
+    LearnedPart,
+    check_flag,
+    check_seed,
+    check_shape,
+    check_unit,
+    inverse_positive,
+    positive,
+    positive_number,
+)
 from .curves import MonotoneCurve
 from .networks import ConvexNetwork
 
@@ -145,15 +154,20 @@ class NetworkPotential(Potential):
             seed: Of the random weights.
 
         Raises:
-            MaterialError: A size is not positive, or a direction no vector.
+            MaterialError: A size is not positive, a direction no vector, or the seed none >= 0.
         """
-        vectors = unit_vectors("NetworkPotential.create", directions)
+        what = "NetworkPotential.create"
+        x_unit = positive_number(what, "x_unit", x_unit)
+        y_unit = positive_number(what, "y_unit", y_unit)
+        check_flag(what, components=components)
+        check_seed(what, seed)
+        vectors = unit_vectors(what, directions)
         rises = _rising(len(vectors), components)
         network = ConvexNetwork.create(
             len(rises), width=width, depth=depth, increasing=rises, seed=seed
         )
         half = jnp.asarray(inverse_positive(0.25))
-        return cls(network, half, half, float(x_unit), float(y_unit), vectors, components)
+        return cls(network, half, half, x_unit, y_unit, vectors, bool(components))
 
     @property
     def isotropic(self) -> bool:  # type: ignore[override]
@@ -194,9 +208,9 @@ def unit_vectors(what: str, vectors: Any) -> tuple[tuple[float, float, float], .
     Raises:
         MaterialError: They are no vectors (n, 3), or one is zero.
     """
-    if len(vectors) == 0:
-        return ()
     try:
+        if len(vectors) == 0:
+            return ()
         array = np.asarray(vectors, float)
     except (TypeError, ValueError) as error:
         raise MaterialError(

@@ -3,15 +3,19 @@
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from dolfinx_admat.calibration import Experiment
+from dolfinx_admat.calibration._specimens import checked
 from dolfinx_admat.errors import MaterialError
 from dolfinx_admat.laboratory import drive
 from dolfinx_admat.materials import LinearElastic
 from dolfinx_admat.tensors import DEVIATORIC
+
+from ._part import check_flag, is_number, positive_number, positive_pair
 
 _COMPONENTS = ("xx", "yy", "zz", "xy", "xz", "yz")
 _MANDEL = np.array([1.0, 1.0, 1.0, *[math.sqrt(2.0)] * 3])
@@ -39,30 +43,37 @@ class Scales:
     rates: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        low, high = self.rates if self.rates is not None else (1.0, 2.0)
-        sizes = {"E": self.E, "stress": self.stress, "strain": self.strain, "rates[0]": low}
-        for name, value in sizes.items():
-            if not (isinstance(value, int | float) and 0.0 < value < math.inf):
-                raise MaterialError(f"Scales: {name} must be a number > 0; got {value!r}")
-        if not low < high < math.inf:
-            raise MaterialError(f"Scales: expected rates (least < largest); got {self.rates!r}")
-        if not -1.0 < self.nu < 0.5:
-            raise MaterialError(f"Scales: nu must be in (-1, 0.5); got {self.nu!r}")
+        for name in ("E", "stress", "strain"):
+            value = positive_number("Scales", name, getattr(self, name))
+            object.__setattr__(self, name, value)
+        if self.rates is not None:
+            rates = positive_pair("Scales", "rates", self.rates)
+            if not rates[0] < rates[1]:
+                raise MaterialError(f"Scales: expected rates (least < largest); got {self.rates!r}")
+            object.__setattr__(self, "rates", rates)
+        if not (is_number(self.nu) and -1.0 < self.nu < 0.5):
+            raise MaterialError(f"Scales: nu must be a number in (-1, 0.5); got {self.nu!r}")
+        object.__setattr__(self, "nu", float(self.nu))
 
     @classmethod
-    def of(cls, experiments: Sequence[Experiment], *, rates: bool = False) -> "Scales":
+    def of(cls, experiments: Experiment | Sequence[Experiment], *, rates: bool = False) -> "Scales":
         """From strain-driven experiments that measure all six stresses.
 
         Moduli are those of the stiffest increments, whether loading or unloading.
 
         Args:
-            experiments: At least one.
+            experiments: One or several.
             rates: The material depends on rates.
 
         Raises:
-            MaterialError: An experiment does not impose all strains or measure all stresses; give
-                ``Scales(E=..., ...)`` by hand then.
+            MaterialError: There is no experiment, or one does not impose all strains or measure all
+                stresses; give ``Scales(E=..., ...)`` by hand then.
         """
+        check_flag("Scales.of", rates=rates)
+        try:
+            experiments = checked(experiments)
+        except MaterialError as error:
+            raise MaterialError(f"Scales.of: {error}") from None
         bulk, shear, stresses, strains, speeds = [], [], [], [], []
         for experiment in experiments:
             strain, stress, dt = _histories(experiment)
@@ -94,6 +105,18 @@ class Scales:
             low, high = (float(np.percentile(speeds, q)) for q in (5, 95))
             span = (low, max(high, 1.01 * low))
         return cls(2.0 * mu * (1.0 + nu), nu, float(np.median(stresses)), float(max(strains)), span)
+
+
+def check_scales(what: str, scales: Any) -> None:
+    """What ``create`` of a learned law is given.
+
+    Raises:
+        MaterialError: It is something else.
+    """
+    if not isinstance(scales, Scales):
+        raise MaterialError(
+            f"{what}: scales must be Scales, e.g. Scales.of(experiments); got {scales!r}"
+        )
 
 
 def _histories(experiment: Experiment) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray]:

@@ -18,7 +18,7 @@ from dolfinx_admat.materials._declare import require_float64
 
 from . import _checkpoint
 from ._objective import Objective
-from ._part import weight_names
+from ._part import check_seed, check_whole, weight_names
 from ._progress import Progress
 from ._run import Run, State
 from ._weights import free_of
@@ -82,7 +82,10 @@ def train(
         optimiser: Of optax, in place of Adam with the three above.
         patience: Epochs without a better validation loss after which to stop; None: never.
         seed: Of the validation paths and of the order.
-        checkpoint: File for the state of the training, written now and then and at the end.
+        checkpoint: File for the state of the training, written now and then and at the end. The
+            file of another training is refused, as far as that can be seen: of an ``optimiser``
+            only the structure of its memory is, so one with other settings (another learning rate,
+            say) goes on from it without a word.
         every: Epochs between two checkpoints.
         resume: Go on from the checkpoint if there is one; False: begin anew, and replace it.
         progress: True: a bar (lines without tqdm); False: quiet; a function gets each ``Epoch``.
@@ -98,7 +101,12 @@ def train(
     Source: D.P. Kingma, J. Ba, Adam, ICLR 2015; I. Loshchilov, F. Hutter, SGDR, ICLR 2017 (cosine).
     """
     require_float64()
-    _check(epochs=epochs, batch=batch, every=every)
+    check_whole("train", epochs=epochs, batch=batch, every=every)
+    if patience is not None:
+        check_whole("train", patience=patience)
+    check_seed("train", seed)
+    epochs, batch, seed = int(epochs), int(batch), int(seed)  # of numpy, perhaps
+    _check_functions(optimiser, progress)
     free = free_of(law, parameters, fixed)
     experiments, training, kept = _split(experiments, validation, seed)
     for experiment in experiments:
@@ -109,12 +117,13 @@ def train(
             )
     objective = Objective(Specimens(law, experiments), free, training, kept)
     updates = len(objective.minibatches(batch, np.random.default_rng(0)))
+    given = optimiser is not None
     settings = {
         "epochs": epochs, "batch": batch, "learning_rate": learning_rate, "decay": decay,
-        "clip": clip, "optimiser": "adam" if optimiser is None else "given", "seed": seed,
+        "clip": clip, "optimiser": "given" if given else "adam", "seed": seed,
     }  # fmt: skip
-    method = optimiser or _adam(learning_rate, decay, clip, epochs * updates)
-    if optimiser is not None:
+    method = optimiser if given else _adam(learning_rate, decay, clip, epochs * updates)
+    if given:
         settings = {
             k: v for k, v in settings.items() if k not in ("learning_rate", "decay", "clip")
         }
@@ -125,7 +134,7 @@ def train(
         "trained": _checkpoint.text_hash(free.names, free.lower, free.upper, free.scale, free.log),
         **settings,
     }  # fmt: skip
-    if decay is None or optimiser is not None:
+    if decay is None or given:
         identity.pop("epochs")  # nothing before the last epoch depends on it
     file = None if checkpoint is None else FilePath(checkpoint)
     state, resumed = run.begin(file if resume else None, identity)
@@ -216,10 +225,17 @@ def _adam(rate: Any, decay: str | None, clip: float | None, updates: int) -> Any
     return optax.chain(limit, optax.adam(rate))
 
 
-def _check(**numbers: Any) -> None:
-    for name, value in numbers.items():
-        if not (isinstance(value, int) and value >= 1):
-            raise MaterialError(f"train: {name} must be a number >= 1; got {value!r}")
+def _check_functions(optimiser: Any, progress: Any) -> None:
+    methods = [callable(getattr(optimiser, name, None)) for name in ("init", "update")]
+    if optimiser is not None and not all(methods):
+        raise MaterialError(
+            "train: optimiser must be one of optax, with init and update, such as "
+            f"optax.adam(1e-3); got {optimiser!r}"
+        )
+    if not (isinstance(progress, bool) or callable(progress)):
+        raise MaterialError(
+            f"train: progress must be True, False or a function of an Epoch; got {progress!r}"
+        )
 
 
 def _split(

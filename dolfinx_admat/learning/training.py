@@ -17,6 +17,7 @@ from dolfinx_admat.materials import Material
 from dolfinx_admat.materials._declare import require_float64
 
 from ._objective import pieces, quantity_sizes, some
+from ._part import check_law
 
 
 class Epoch(NamedTuple):
@@ -74,9 +75,10 @@ def normalised_error(
         experiments: What it is compared with.
 
     Raises:
-        MaterialError: The experiments do not fit the law.
+        MaterialError: The experiments do not fit the law, or it is none.
     """
     require_float64()
+    check_law("normalised_error", law)
     specimens = Specimens(law, experiments)
     each = _squares(law, specimens)
     if failed := [k for k, square in enumerate(each) if np.isnan(square[0])]:

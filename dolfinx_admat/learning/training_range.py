@@ -13,6 +13,7 @@ from dolfinx_admat.laboratory import DriveResult, Path
 from dolfinx_admat.materials import Material
 
 from ._features import Feature, core, feature_list
+from ._part import check_law, is_number
 from ._range_data import at_rest_features, driven, evaluate, histories
 
 Floats = npt.NDArray[np.float64]
@@ -89,7 +90,7 @@ class TrainingRange:
     _scales: dict[str, float] = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        _check_law(self.law)
+        check_law("TrainingRange", self.law)
         put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
         put("features", tuple(feature_list(self.law)))
         for side in ("low", "high"):
@@ -107,10 +108,7 @@ class TrainingRange:
                     f"TrainingRange: '{name}' must have finite bounds low <= high; got "
                     f"({float(low)}, {float(high)})"
                 )
-        if not 0.0 <= self.tolerance < np.inf:
-            raise MaterialError(
-                f"TrainingRange: tolerance must be a finite number >= 0; got {self.tolerance!r}"
-            )
+        _check_tolerance(self.tolerance)
         put("_scales", self._find_scales())
         put("widths", self._find_widths())
 
@@ -141,8 +139,10 @@ class TrainingRange:
             MaterialError: No experiments, one does not fit the law, or the law fails in all of
                 them.
         """
-        _check_law(law)
-        experiments = [experiments] if isinstance(experiments, Experiment) else list(experiments)
+        check_law("TrainingRange", law)
+        _check_tolerance(tolerance)
+        one = isinstance(experiments, Experiment | Path | DriveResult)
+        experiments = [experiments] if one else list(experiments)  # type: ignore[list-item]
         features = feature_list(law)
         rates = [f for f in features if f.kind == "rate"]
         values, speeds = [at_rest_features(law, features)], {f.of[0]: [np.zeros(0)] for f in rates}
@@ -192,7 +192,7 @@ class TrainingRange:
         Raises:
             MaterialError: Features are missing or not of this law, or the bounds are wrong.
         """
-        _check_law(law)
+        check_law("TrainingRange", law)
         if not isinstance(mapping, Mapping):
             raise MaterialError(
                 "TrainingRange.from_mapping: expected a dict of (low, high) by feature; got "
@@ -227,7 +227,7 @@ class TrainingRange:
         Raises:
             MaterialError: It is another law.
         """
-        _check_law(law)
+        check_law("TrainingRange", law)
         mine, other = type(core(self.law)), type(core(law))
         if mine is not other:
             raise MaterialError(
@@ -382,9 +382,9 @@ class TrainingRange:
         return np.where(value < low, slow, value)
 
 
-def _check_law(law: Any) -> None:
-    if not isinstance(law, Material):
-        raise MaterialError(f"TrainingRange: expected a law; got {type(law).__name__}")
+def _check_tolerance(value: Any) -> None:
+    if not (is_number(value) and 0.0 <= value < np.inf):
+        raise MaterialError(f"TrainingRange: tolerance must be a finite number >= 0; got {value!r}")
 
 
 def _check_names(law: Material, names: Sequence[str], given: Mapping[str, Any]) -> None:

@@ -10,9 +10,10 @@ from dolfinx_admat.materials import GeneralisedStandard, IsotropicElasticity, Pa
 from dolfinx_admat.materials.elasticity import has_energy
 from dolfinx_admat.materials.parts import check_part, flag
 
+from ._part import check_flag, check_seed, check_solver, check_whole
 from .curves import MonotoneCurve
 from .potentials import NetworkPotential, RadialPotential
-from .scales import Scales
+from .scales import Scales, check_scales
 
 
 class MaxwellBranch(Parameters):
@@ -65,6 +66,7 @@ class LearnedViscoelastic(GeneralisedStandard):
 
     def __check_init__(self) -> None:
         name = type(self).__name__
+        check_solver(name, self.solver)
         if isinstance(self.branches, MaxwellBranch):
             object.__setattr__(self, "branches", (self.branches,))
         if not isinstance(self.branches, tuple | list) or not self.branches:
@@ -102,16 +104,16 @@ class LearnedViscoelastic(GeneralisedStandard):
             seed: Of the random weights.
 
         Raises:
-            MaterialError: The number of branches is no whole number >= 1, or there are no rates.
+            MaterialError: The number of branches is no whole number >= 1, or there are no rates,
+                or another argument is not as described.
         """
-        if not (isinstance(branches, int) and branches >= 1):
-            raise MaterialError(
-                f"{cls.__name__}.create: branches must be a whole number >= 1; got {branches!r}"
-            )
+        what = f"{cls.__name__}.create"
+        check_scales(what, scales)
+        check_whole(what, branches=branches, terms=terms)
+        check_flag(what, nonlinear=nonlinear)
+        check_seed(what, seed)
         if scales.rates is None:
-            raise MaterialError(
-                f"{cls.__name__}.create: the scales have no rates; give Scales(rates=(low, high))"
-            )
+            raise MaterialError(f"{what}: the scales have no rates; give Scales(rates=(low, high))")
         share = 1.0 / (branches + 1)
         low, high = scales.rates
 

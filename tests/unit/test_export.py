@@ -289,6 +289,13 @@ def test_what_cannot_be_exported(good, tmp_path):
         (J2, {"platforms": "cpu"}, "platforms must be some of cpu"),
         (J2, {"platforms": ()}, "platforms must be some of cpu"),
         (J2, {"platforms": ("abacus",)}, r"got \('abacus',\)"),
+        (J2, {"platforms": 3}, "platforms must be some of cpu.*got 3"),
+        (J2, {"platforms": (["cpu"],)}, "platforms must be some of cpu"),
+        (J2, {"units": 3}, "units must be units by quantity; got 3"),
+        (J2, {"tangent": "x"}, "tangent must be True or False; got 'x'"),
+        (J2, {"training_range": 3}, "must be a TrainingRange, or .low, high. by name; got 3"),
+        (J2, {"training_range": {"strain": 3}}, "'strain' must be .low, high., finite; got 3"),
+        (J2, {"training_range": {"strain": (0, np.nan)}}, "'strain' must be .low, high., finite"),
         (Calls(), {"tangent": False}, "Calls"),
     ):
         with pytest.raises(MaterialError, match=match):
@@ -305,6 +312,23 @@ def test_what_cannot_be_exported(good, tmp_path):
         (inputs, {}, "state lack"),
         ({"strain": np.zeros((2, 3))}, state, r"must have shape \(2, 6\); got \(2, 3\)"),
         (inputs, exported.initial_state(3), "must have shape"),
+        (inputs, None, r"exported J2Pl.*: state must be arrays by name, \['eq.*; initial_state\("),
+        (None, state, r"inputs must be arrays by name, \['strain'\]; got NoneType"),
+        ({"strain": "large"}, state, "inputs 'strain': could not convert"),
     ):
         with pytest.raises(MaterialError, match=match):
             exported(given, other)
+    for dt in (-1.0, np.nan, np.inf, "a", [0.1], None, np.array(-1.0)):
+        with pytest.raises(MaterialError, match="the step dt must be a finite number >= 0; got"):
+            exported(inputs, state, dt)
+    for points in (-1, 1.5, None):
+        with pytest.raises(MaterialError, match="initial_state: points must be a whole number >= "):
+            exported.initial_state(points)
+    assert (exported(inputs, state, jnp.asarray(0.1))["status"] == 0).all()
+
+
+def test_a_training_range_by_name(tmp_path):
+    ranges = {"strain.size": (0.0, np.float64(0.1)), "state": ([0, 1], [2, 3])}
+    more = {"training_range": ranges, "tangent": False}
+    _, description = load_exported(export_law(J2, tmp_path / "law.zip", **more))
+    assert description["training_range"] == {"strain.size": [0.0, 0.1], "state": [[0, 1], [2, 3]]}

@@ -147,8 +147,15 @@ def test_noise_is_relative_to_all_stresses_and_given_as_sigma():
         ({"steps": (2, 3)}, "4 segments need as many steps"),
         ({"segments": (1.5, 2)}, "segments must be"),
         ({"rate": (0.0, 1.0)}, "rate must be"),
-        ({"count": 0}, "count must be a number >= 1"),
+        ({"count": 0}, "count must be a whole number >= 1"),
+        ({"count": True}, "count must be a whole number >= 1; got True"),
+        ({"seed": -1}, "seed must be a whole number >= 0; got -1"),
+        ({"seed": None}, "seed must be a whole number >= 0; got None"),
+        ({"seed": "a"}, "seed must be a whole number >= 0; got 'a'"),
         ({"volume": 2.0}, "volume must be between 0 and 1"),
+        ({"volume": "small"}, "volume must be between 0 and 1; got 'small'"),
+        ({"directions": [np.eye(3), np.eye(2)]}, r"directions must be tensors \(n, 3, 3\): "),
+        ({"directions": None}, r"shape \(n, 3, 3\); got \(\)"),
         ({"directions": "all"}, "directions must be 'any'"),
         ({"directions": np.zeros((2, 6))}, r"shape \(n, 3, 3\); got \(2, 6\)"),
         ({"directions": np.zeros((2, 3, 3))}, "symmetric, and not zero"),
@@ -158,6 +165,15 @@ def test_noise_is_relative_to_all_stresses_and_given_as_sigma():
 def test_wrong_paths(changed, message):
     with pytest.raises(MaterialError, match=message):
         random_strain_paths(**{"count": 2, "amplitude": 0.1} | changed)
+    if "seed" in changed:
+        with pytest.raises(MaterialError, match=f"random_deformation_paths: {message}"):
+            random_deformation_paths(2, amplitude=0.1, **changed)
+
+
+def test_numbers_of_numpy_are_numbers():
+    one = random_strain_paths(np.int64(2), amplitude=np.float64(0.1), seed=np.int64(3))
+    two = random_strain_paths(2, amplitude=0.1, seed=3)
+    assert [str(p) for p in one] == [str(p) for p in two]
 
 
 def test_wrong_simulations():
@@ -170,4 +186,52 @@ def test_wrong_simulations():
         simulate(ELASTIC, paths, compared="stress_xx")
     with pytest.raises(MaterialError, match="no 'strain_xx'"):
         simulate(admat.NeoHookean(1.0, 0.3), paths)
+    for changed, message in (
+        ({"law": "steel"}, "simulate: expected a law; got str"),
+        ({"paths": "tension"}, "simulate: expected Paths; got str"),
+        ({"paths": 3}, "simulate: expected Paths; got int"),
+        ({"seed": -1}, "simulate: seed must be a whole number >= 0; got -1"),
+        ({"compared": 3}, "expected a list of paths, and of components to .*compared=3"),
+    ):
+        with pytest.raises(MaterialError, match=message):
+            simulate(**{"law": ELASTIC, "paths": paths} | changed)
     assert isinstance(paths[0], Path) and learning.simulate is simulate
+
+
+def test_one_path_is_a_list_of_one():
+    (path,) = random_strain_paths(1, amplitude=0.1)
+    assert data_hash(simulate(ELASTIC, path)) == data_hash(simulate(ELASTIC, iter([path])))
+
+
+def test_scales_of_one_experiment():
+    (one,) = simulate(ELASTIC, random_strain_paths(1, amplitude=0.1))
+    assert learning.Scales.of(one) == learning.Scales.of([one])
+    for wrong, message in (
+        (random_strain_paths(1, amplitude=0.1), "Scales.of: expected Experiments; got Path"),
+        (3, "Scales.of: expected Experiments; got int"),
+        ([], "Scales.of: no experiments; give at least one"),
+    ):
+        with pytest.raises(MaterialError, match=message):
+            learning.Scales.of(wrong)
+    with pytest.raises(MaterialError, match=r"Scales.of: rates must be True or False; got \(1, 2"):
+        learning.Scales.of(one, rates=(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"rates": 1.0}, r"rates must be \(least, largest\), two numbers > 0; got 1.0"),
+        ({"rates": (1.0, 2.0, 3.0)}, r"rates must be .*, two numbers > 0; got \(1.0, 2.0, 3.0\)"),
+        ({"rates": (2.0, 1.0)}, "expected rates .least < largest.; got"),
+        ({"nu": "a"}, r"nu must be a number in \(-1, 0.5\); got 'a'"),
+        ({"nu": None}, r"nu must be a number in \(-1, 0.5\); got None"),
+        ({"nu": 0.5}, r"nu must be a number in \(-1, 0.5\); got 0.5"),
+        ({"E": True}, "E must be a number > 0; got True"),
+        ({"strain": "small"}, "strain must be a number > 0; got 'small'"),
+    ],
+)
+def test_wrong_scales(changed, message):
+    good = {"E": np.int64(200), "nu": 0.3, "stress": np.float32(1.0), "strain": 0.01}
+    assert learning.Scales(**good, rates=[1, 2]) == learning.Scales(200.0, 0.3, 1.0, 0.01, (1, 2))
+    with pytest.raises(MaterialError, match=f"Scales: {message}"):
+        learning.Scales(**good | changed)

@@ -368,6 +368,29 @@ def test_mistakes():
         (lambda: learning.MaxwellBranch(HOOKE, mises), "dashpot must have an energy; got VonMises"),
         (lambda: LearnedViscoelastic((branch,)), "must be MaxwellBranches; got PlasticBranch"),
         (lambda: LearnedViscoelastic(element, 3.0), "spring must have an energy; got float"),
+        (
+            lambda: LearnedElastoviscoplastic(branch, solver="x"),
+            "LearnedElastoviscoplastic: solver must be a LocalNewton; got 'x'",
+        ),
+        (lambda: LearnedElastoviscoplastic(branch, solver=None), "a LocalNewton; got None"),
+        (lambda: LearnedElastoviscoplastic(branch, solver=-1), "a LocalNewton; got -1"),
+        (lambda: LearnedViscoelastic(element, solver=-1), "a LocalNewton; got -1"),
+        (
+            lambda: learning.LearnedViscosity.create(rates=None, overstress=1.0),
+            "LearnedViscosity.create: rates must be .* two numbers > 0; got None",
+        ),
+        (
+            lambda: learning.LearnedViscosity.create(rates=1.0, overstress=1.0),
+            r"rates must be \(least, largest\), two numbers > 0; got 1.0",
+        ),
+        (
+            lambda: learning.LearnedHardening.create(yield_stress=1.0, strain="a"),
+            "LearnedHardening.create: strain must be a number > 0, or two .* got 'a'",
+        ),
+        (
+            lambda: learning.LearnedHardening.create(yield_stress=1.0, strain=0.1, hardening="a"),
+            "hardening must be a number > 0; got 'a'",
+        ),
         (lambda: LearnedViscoelastic.create(STEEL), "no rates; give Scales"),
         (lambda: LearnedElastoviscoplastic.create(STEEL, viscous=True), "a viscosity needs rates"),
         (lambda: LearnedElastoviscoplastic.create(STEEL, branches=0), "whole number >= 1; got 0"),
@@ -381,3 +404,34 @@ def test_mistakes():
     ):
         with pytest.raises(MaterialError, match=message):
             make()
+
+
+@pytest.mark.parametrize("law", [LearnedElastoviscoplastic, LearnedViscoelastic])
+def test_mistakes_in_create(law):
+    for scales in (None, {}):
+        with pytest.raises(MaterialError, match=r"create: scales must be Scales, e\.g\. .* got"):
+            law.create(scales)
+    flag = "pressure" if law is LearnedElastoviscoplastic else "nonlinear"
+    for wrong, message in (
+        ({"branches": True}, "branches must be a whole number >= 1; got True"),
+        ({"terms": 0}, "terms must be a whole number >= 1; got 0"),
+        ({flag: "x"}, f"{flag} must be True or False; got 'x'"),
+        ({"seed": -1}, "seed must be a whole number >= 0; got -1"),
+        ({"seed": None}, "seed must be a whole number >= 0; got None"),
+        ({"seed": "a"}, "seed must be a whole number >= 0; got 'a'"),
+    ):
+        with pytest.raises(MaterialError, match=f"{law.__name__}.create: {message}"):
+            law.create(RATES, **wrong)
+
+
+def test_seeds_of_parts():
+    for make in (
+        lambda seed: learning.MonotoneCurve.create(x=1.0, y=1.0, seed=seed),
+        lambda seed: learning.LearnedHardening.create(yield_stress=1.0, strain=0.1, seed=seed),
+        lambda seed: learning.LearnedViscosity.create(rates=(0.1, 1.0), overstress=1.0, seed=seed),
+    ):
+        for good in (None, 0, np.int64(3), (1, 2), [0]):
+            assert make(good) is not None
+        for wrong in (-1, "a", True, 1.0, (1, -1), (1, None), ()):
+            with pytest.raises(MaterialError, match=r"create: seed must be .* a tuple of such, or"):
+                make(wrong)

@@ -116,6 +116,10 @@ class TestConvexNetwork:
                 create(**wrong)
         with pytest.raises(MaterialError, match="increasing has 1 entries for 2 inputs"):
             create(2, increasing=(True,))
+        for wrong in (None, "ab", (True, 1), 1):
+            with pytest.raises(MaterialError, match="increasing must be True or False, or one of"):
+                create(2, increasing=wrong)
+        assert create(2, increasing=np.array([True, False])).increasing == (True, False)
 
     @pytest.mark.parametrize(
         "field, value, message",
@@ -134,6 +138,24 @@ class TestConvexNetwork:
         fields = vars(learning.ConvexNetwork.create(2))
         with pytest.raises(MaterialError, match="ConvexNetwork: .*" + message):
             learning.ConvexNetwork(**{**fields, field: value})
+
+
+@pytest.mark.parametrize(
+    "create",
+    [
+        lambda **given: learning.ConvexNetwork.create(2, **given),
+        lambda **given: learning.PartiallyConvexNetwork.create(2, 1, **given),
+        lambda **given: learning.MonotoneNetwork.create(2, **given),
+    ],
+)
+def test_wrong_seeds(create):
+    for wrong in (-1, None, "a", True, (1, 2)):
+        with pytest.raises(
+            MaterialError, match=r"Network\.create: seed must be a whole number >= 0"
+        ):
+            create(seed=wrong)
+    with pytest.raises(MaterialError, match=r"width must be a whole number >= 1; got True"):
+        create(width=True)
 
 
 class TestPartiallyConvexNetwork:
@@ -257,6 +279,14 @@ class TestMonotoneCurve:
                 create(y=1.0, **wrong)
         with pytest.raises(MaterialError, match=r"y must be a number > 0; got -1\.0"):
             create(x=1.0, y=-1.0)
+        for wrong in ((1, 2, 3), None, "a", True, (1.0, "a"), ((1, 2), 3)):
+            with pytest.raises(MaterialError, match=r"x must be a number > 0, or two .* got"):
+                create(x=wrong, y=1.0)
+        for wrong in ({"y": "a"}, {"y": 1.0, "linear": "x"}, {"y": 1.0, "terms": True}):
+            with pytest.raises(MaterialError, match=f"create: .*{list(wrong)[-1]}.*got"):
+                create(x=1.0, **wrong)
+        made = create(x=np.int64(1), y=np.float32(1.0))
+        assert eqx.tree_equal(made, create(x=1.0, y=1.0)) and type(made.x_unit) is float
         fields = vars(create(x=1.0, y=1.0))
         for name, wrong, message in (
             ("scales", np.ones(3), r"scales: expected weights of shape \(4,\); got \(3,\)"),

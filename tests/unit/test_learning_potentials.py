@@ -151,8 +151,16 @@ class TestPotentials:
         for wrong in ([1.0, 0.0, 0.0], [[0.0, 0.0, 0.0]], [[1.0, 0.0]], [["x", 0, 0]]):
             with pytest.raises(MaterialError, match=r"directions must be vectors \(n, 3\)"):
                 create(directions=wrong)
-        with pytest.raises(MaterialError, match="x_unit must be a number > 0; got 0"):
-            create(x_unit=0.0)
+        for wrong, message in (
+            ({"x_unit": 0.0}, "x_unit must be a number > 0; got 0"),
+            ({"y_unit": "a"}, "y_unit must be a number > 0; got 'a'"),
+            ({"directions": 3}, r"directions must be vectors \(n, 3\); got 3"),
+            ({"components": "x"}, "components must be True or False; got 'x'"),
+            ({"seed": -1}, "NetworkPotential.create: seed must be a whole number >= 0; got -1"),
+            ({"seed": None}, "seed must be a whole number >= 0; got None"),
+        ):
+            with pytest.raises(MaterialError, match=message):
+                create(**wrong)
         with pytest.raises(
             MaterialError, match=r"ConvexNetwork with increasing=\(False, True\); got \(False, Fal"
         ):
@@ -298,6 +306,10 @@ class TestPolyconvexEnergy:
             learning.LearnedHyperelastic(3.0)
         with pytest.raises(MaterialError, match=r"kappa.*must be a number|kappa.*expected"):
             learning.LearnedHyperelastic.create(stress=1.0, kappa=-1.0)
+        for create in (learning.LearnedHyperelastic.create, learning.PolyconvexEnergy.create):
+            for wrong in (-1, None, "a"):
+                with pytest.raises(MaterialError, match="seed must be a whole number >= 0; got"):
+                    create(stress=1.0, seed=wrong)
 
 
 TENSION = np.array([1.0, 0.0, 0.0, 0.0, 0.0, 0.0])
@@ -439,6 +451,10 @@ class TestGauges:
             (lambda: learning.AnisotropicGauge(units, zero, 7), "even number from 2 to 30; got 7"),
             (lambda: learning.AnisotropicGauge(units, zero, 8.0), "from 2 to 30; got 8.0"),
             (lambda: learning.AnisotropicGauge.create(units=0), "whole number >= 1; got 0"),
+            (lambda: learning.AnisotropicGauge.create(units=True), "whole number >= 1; got True"),
+            (lambda: learning.AnisotropicGauge.create(seed=-1), "Aniso.*seed must be .*; got -1"),
+            (lambda: learning.IsotropicGauge.create(seed="a"), "Isotropic.*seed must be .*'a'"),
+            (lambda: learning.IsotropicGauge.create(pressure="x"), "True or False; got 'x'"),
         ):
             with pytest.raises(MaterialError, match=message):
                 make()

@@ -20,7 +20,7 @@ from dolfinx_admat.calibration import Experiment, Free
 from dolfinx_admat.calibration._specimens import Specimens
 from dolfinx_admat.errors import ConvergenceError, MaterialError
 from dolfinx_admat.implicit import LocalNewton
-from dolfinx_admat.learning import normalised_error, simulate, train
+from dolfinx_admat.learning import _checkpoint, normalised_error, simulate, train
 from dolfinx_admat.learning._objective import Objective
 from dolfinx_admat.learning._weights import free_of
 from dolfinx_admat.materials import SCALAR, parameter
@@ -500,9 +500,19 @@ def test_steps_are_divided_where_the_driver_helps(tmp_path):
     ("changed", "message"),
     [
         ({"law": "steel"}, "train: expected a law; got str"),
-        ({"epochs": 0}, "epochs must be a number >= 1"),
-        ({"batch": 0.5}, "batch must be a number >= 1"),
-        ({"every": 0}, "every must be a number >= 1"),
+        ({"epochs": 0}, "epochs must be a whole number >= 1"),
+        ({"batch": 0.5}, "batch must be a whole number >= 1"),
+        ({"every": True}, "every must be a whole number >= 1; got True"),
+        ({"patience": 0}, "patience must be a whole number >= 1; got 0"),
+        ({"patience": -2}, "patience must be a whole number >= 1; got -2"),
+        ({"patience": "a"}, "patience must be a whole number >= 1; got 'a'"),
+        ({"seed": -1}, "train: seed must be a whole number >= 0; got -1"),
+        ({"seed": None}, "train: seed must be a whole number >= 0; got None"),
+        ({"seed": "a"}, "train: seed must be a whole number >= 0; got 'a'"),
+        ({"optimiser": "adam"}, "optimiser must be one of optax, with init and .* got 'adam'"),
+        ({"optimiser": ""}, "optimiser must be one of optax, .* got ''"),
+        ({"progress": "x"}, "progress must be True, False or a function .* got 'x'"),
+        ({"progress": None}, "progress must be True, False or a function .* got None"),
         ({"learning_rate": 0.0}, "learning_rate must be a number > 0"),
         ({"clip": -1.0}, "clip must be a number > 0"),
         ({"decay": "linear"}, "decay must be 'cosine', 'exponential' or None"),
@@ -520,6 +530,24 @@ def test_wrong_arguments(changed, message):
     law, data = given.pop("law"), given.pop("experiments")
     with pytest.raises(MaterialError, match=message):
         train(law, data, **given)
+
+
+def test_wrong_arguments_of_the_error():
+    with pytest.raises(MaterialError, match="normalised_error: expected a law; got str"):
+        normalised_error("steel", DATA)
+    with pytest.raises(MaterialError, match="expected Experiments; got Path"):
+        normalised_error(voce(), PATHS)
+
+
+def test_a_damage_without_a_text_has_a_name(tmp_path, monkeypatch):
+    def fails(*arguments, **more):
+        raise NotImplementedError
+
+    file = tmp_path / "run.ckpt"
+    file.write_bytes(b"x")
+    monkeypatch.setattr(np, "load", fails)
+    with pytest.raises(MaterialError, match=r"or damaged \(NotImplementedError\); delete it"):
+        _checkpoint.read(file)
 
 
 def test_without_optax(monkeypatch):

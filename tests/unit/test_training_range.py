@@ -316,6 +316,8 @@ def test_refused(j2):
         j2.for_law(ZENER)
     with pytest.raises(MaterialError, match="tolerance must be a finite number >= 0"):
         TrainingRange(J2, j2.low, j2.high, -1.0)
+    with pytest.raises(MaterialError, match="tolerance must be a finite number >= 0; got 'a'"):
+        TrainingRange.of(J2, [path()], tolerance="a")
     with pytest.raises(MaterialError, match=r"low must have shape \(8,\)"):
         TrainingRange(J2, j2.low[1:], j2.high)
     with pytest.raises(MaterialError, match="experiment 0 must be an Experiment"):
