@@ -5,10 +5,12 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from dolfinx_admat.errors import MaterialError
 from dolfinx_admat.materials import Hyperelastic, Material
+from dolfinx_admat.materials.parts import flag
 
 from ._balance import NAME as BALANCE
 from ._balance import energy_balance
@@ -19,6 +21,8 @@ from ._samples import CONJUGATE, Answer, Bench, Floats, Inputs, Range, direction
 CONSISTENT = 1e-8
 # Round-off, and what the tolerance of the local solve leaves, relative to the largest power.
 NEGATIVE = 1e-8
+# Round-off of the rank-one stiffness, relative to the tangent at the point.
+ROUNDING = 1e-10
 
 
 def cycles(
@@ -172,7 +176,10 @@ def heat_conduction(law: Material, path: list, answers: list[Answer]) -> Finding
 def ellipticity(
     bench: Bench, path: list, answers: list[Answer], states: list[Inputs], rng: np.random.Generator
 ) -> Finding:
-    """Whether (m x n) : tangent : (m x n) > 0, as information: materials may lose it."""
+    """Whether (m x n) : tangent : (m x n) > 0: as information, since materials may lose it.
+
+    A law that declares ``polyconvex = True`` must not.
+    """
     name, law = "ellipticity", bench.law
     key = next((k for k in ((o, i) for i, o in CONJUGATE.items()) if k in answers[0].tangent), None)
     if key is None or tuple(law.inputs[key[1]]) not in ((3, 3), (6,)):
@@ -188,7 +195,7 @@ def ellipticity(
         flat = np.stack([xx, yy, zz, *shears], axis=1)
     else:
         flat = dyads.reshape(200, 9)
-    lowest, point, size, count = np.inf, None, 0.0, 0
+    lowest, point, size, count, lost = np.inf, None, 0.0, 0, 0
     for k, answer in enumerate(answers):
         rows = np.flatnonzero(answer.good)
         if not len(rows):
@@ -196,21 +203,28 @@ def ellipticity(
         count += len(rows)
         tangent = answer.tangent[key].reshape(len(answer.code), flat.shape[1], flat.shape[1])
         values = np.einsum("ka,pab,kb->pk", flat, tangent[rows], flat).min(axis=1)
-        size = max(size, float(np.abs(tangent[rows]).max()))
+        sizes = np.abs(tangent[rows]).max(axis=(1, 2))
+        size, lost = max(size, float(sizes.max())), lost + int(np.sum(values < -ROUNDING * sizes))
         if values.min() < lowest:
             lowest = float(values.min())
             point = bench.point(path[k][0], states[k], path[k][1], int(rows[values.argmin()]))
     if not count:
         return Finding(name, Outcome.NOT_CHECKABLE, "no step of the paths converged")
-    word = "kept" if lowest > 0.0 else "lost"
+    declared = flag(law, "polyconvex")
+    word = "kept" if lowest > 0.0 or (declared and not lost) else "lost"
     reason = f"{word}: smallest rank-one stiffness {lowest:.1e} of {size:.1e} at {count} points"
-    return Finding(name, Outcome.INFORMATION, reason, point)
+    if not declared:
+        return Finding(name, Outcome.INFORMATION, reason, point)
+    reason += "; the law declares `polyconvex`"
+    return Finding(name, Outcome.FAILED if lost else Outcome.PASSED, reason, point)
 
 
 def convexity(law: Material, rng: np.random.Generator) -> Finding:
     """Parts that claim ``convex = True``: along random chords f lies below the chord.
 
-    A part is a module with this attribute that is callable, (6,) -> (), or has ``energy``.
+    A part is a module with this attribute that is callable, (6,) -> (), or has ``energy``; of a
+    hardening it is the ``stored_energy``, () -> (). Arguments are about as large as the part's
+    ``x_unit``, where it or a part of it has one: networks and curves are straight far beyond.
     """
     claims = list(_claims(law))
     if not claims:
@@ -219,11 +233,11 @@ def convexity(law: Material, rng: np.random.Generator) -> Finding:
     b[::4] = a[::4] + 1e-2 * b[::4]  # short chords as well
     t = rng.uniform(0.0, 1.0, 400)
     worst, said = 0.0, []
-    for path, function in claims:
+    for path, function, unit in claims:
         try:
             f = jax.jit(jax.vmap(function))
-            ends = np.asarray(f(a)), np.asarray(f(b))
-            middle = np.asarray(f((1 - t)[:, None] * a + t[:, None] * b))
+            ends = np.asarray(f(unit * a)), np.asarray(f(unit * b))
+            middle = np.asarray(f(unit * ((1 - t)[:, None] * a + t[:, None] * b)))
         except (TypeError, ValueError, MaterialError):
             reason = f"{path} claims `convex`, but is no function of six components"
             return Finding("convexity", Outcome.NOT_CHECKABLE, reason)
@@ -237,12 +251,16 @@ def convexity(law: Material, rng: np.random.Generator) -> Finding:
     return Finding("convexity", Outcome.PASSED if holds else Outcome.FAILED, reason)
 
 
-def _claims(part: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def _claims(part: Any, path: str = "") -> Iterator[tuple[str, Any, float]]:
+    """Name, function (6,) -> (), and size of its argument."""
     if isinstance(part, eqx.Module):
         if getattr(part, "convex", False) is True:
             function = part if callable(part) else getattr(part, "energy", None)
+            if (stored := getattr(part, "stored_energy", None)) is not None:
+                function = lambda x: stored(jnp.abs(x[0]))  # noqa: E731
             if function is not None:
-                yield f"{path}: {type(part).__name__}" if path else type(part).__name__, function
+                name = f"{path}: {type(part).__name__}" if path else type(part).__name__
+                yield name, function, _unit(part) or 1.0
         for field, value in vars(part).items():
             yield from _claims(value, f"{path}.{field}" if path else field)
     elif isinstance(part, list | tuple):
@@ -251,3 +269,9 @@ def _claims(part: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     elif isinstance(part, dict):
         for key, value in part.items():
             yield from _claims(value, f"{path}.{key}")
+
+
+def _unit(part: Any) -> float:
+    """The largest ``x_unit`` of a part and its parts; 0 without."""
+    own = getattr(part, "x_unit", 0.0)
+    return max([own, *(_unit(v) for v in vars(part).values() if isinstance(v, eqx.Module))])

@@ -38,7 +38,8 @@ def audit(
 
     Objectivity (finite strain); isotropy and symmetry of the tangent where declared; dissipation
     >= 0 and stress = d(free energy)/d(strain) where the law declares a free energy; convexity of
-    parts with the attribute ``convex = True`` (callable, or with ``energy``); no stress at rest;
+    parts with the attribute ``convex = True`` (callable, with ``energy`` or ``stored_energy``);
+    ellipticity, which a law with the attribute ``polyconvex = True`` must keep; no stress at rest;
     derivatives without NaN at rest; steps of no length and of enormous length; the same result
     again, alone and in another place of the batch, and on the other backend.
 

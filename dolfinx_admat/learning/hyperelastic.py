@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -10,8 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from dolfinx_admat.errors import MaterialError
-from dolfinx_admat.materials import SplitHyperelastic, parameter, simo_miehe_volume
+from dolfinx_admat.materials import (
+    SplitHyperelastic,
+    parameter,
+    quadratic_volume,
+    simo_miehe_volume,
+)
 from dolfinx_admat.materials.hyperelasticity import isochoric_part
+from dolfinx_admat.materials.parts import flag
 from dolfinx_admat.tensors import to_mandel, trace
 
 from ._part import (
@@ -72,6 +78,7 @@ class PolyconvexEnergy(LearnedPart):
     hyperelasticity with neural networks, J. Mech. Phys. Solids 159 (2022).
     """
 
+    polyconvex: ClassVar[bool] = True
     network: ConvexNetwork
     matrix: jax.Array
     stress_unit: float = eqx.field(static=True)
@@ -161,7 +168,8 @@ class LearnedHyperelastic(SplitHyperelastic):
     """Learned isochoric energy, and kappa U(J); compressible, or inside ``Incompressible``.
 
     Attributes:
-        isochoric: The energy of J^(-1/3) F, e.g. a ``PolyconvexEnergy``, or a function of your own.
+        isochoric: The energy of J^(-1/3) F, e.g. a ``PolyconvexEnergy``, or a function of your own
+            (a part may declare ``polyconvex = True``).
         kappa: Bulk modulus (> 0), units of stress; None: inside ``Incompressible`` only.
         volumetric: U(J) with U(1) = U'(1) = 0 and U''(1) = 1; the default is infinite where a
             volume vanishes or becomes infinite.
@@ -201,6 +209,12 @@ class LearnedHyperelastic(SplitHyperelastic):
     def isotropic(self) -> bool:  # type: ignore[override]
         """Without fibres."""
         return isinstance(self.isochoric, PolyconvexEnergy) and not self.isochoric.directions
+
+    @property
+    def polyconvex(self) -> bool:  # type: ignore[override]
+        """Whether the isochoric energy declares it, and U(J) is one that is known to be convex."""
+        convex = self.volumetric in (simo_miehe_volume, quadratic_volume)
+        return convex and flag(self.isochoric, "polyconvex")
 
     def isochoric_energy(self, deformation_gradient: jax.Array) -> jax.Array:
         """Energy of the isochoric part; (3, 3) -> ()."""

@@ -1,7 +1,7 @@
 """Learned hardening and viscosity: parts of hybrid laws, beside classical ones."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -38,8 +38,10 @@ class LearnedHardening(LearnedPart):
         yield_stress: Raw sigma_y, (); sigma_y = stress_unit * positive(yield_stress).
         curve: Hardening, of the equivalent plastic strain.
         stress_unit: Size of sigma_y; static.
+        convex: The stored energy is.
     """
 
+    convex: ClassVar[bool] = True
     yield_stress: jax.Array
     curve: MonotoneCurve
     stress_unit: float = eqx.field(static=True)

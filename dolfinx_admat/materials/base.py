@@ -385,10 +385,15 @@ class Hyperelastic(_FiniteStrain, Material):
 
     The stress is P = d(energy)/dF, so the tangent has the major symmetry. Points with
     det F <= 0 are reported as inadmissible.
+
+    Attributes:
+        polyconvex: The energy is polyconvex, so the law is elliptic everywhere; ``audit`` fails
+            where it is not.
     """
 
     _to_write: ClassVar[tuple[str, ...]] = ("energy",)
     symmetric_tangent: ClassVar[bool] = True
+    polyconvex: ClassVar[bool] = False
 
     def energy(self, deformation_gradient: jax.Array) -> jax.Array:
         """Stored energy; deformation gradient (3, 3) -> ()."""

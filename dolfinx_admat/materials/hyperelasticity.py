@@ -308,6 +308,11 @@ class Incompressible(ExplicitLaw):
         """As the law."""
         return self.law.isotropic
 
+    @property
+    def polyconvex(self) -> bool:
+        """As the law."""
+        return self.law.polyconvex
+
     def potential(self, deformation_gradient: jax.Array, pressure: jax.Array) -> jax.Array:
         """W_iso(F) + p (J - 1) - p^2 / (2 kappa); (3, 3) and () -> ()."""
         volume = jnp.linalg.det(deformation_gradient) - 1.0

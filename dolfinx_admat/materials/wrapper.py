@@ -19,6 +19,7 @@ from dolfinx_admat.implicit._primitives import linear_solve
 
 from ._declare import SYMMETRIC, TENSOR, Shape
 from .base import Material
+from .parts import flag
 
 # Mechanical input, its kind, and the output that it does work with.
 _PAIRS = {
@@ -70,6 +71,11 @@ class Wrapper(Material):
     def isotropic(self) -> bool:  # type: ignore[override]
         """As the law."""
         return self.law.isotropic
+
+    @property
+    def polyconvex(self) -> bool:
+        """As the law."""
+        return flag(self.law, "polyconvex")
 
     @property
     def linear_when_elastic(self) -> bool:  # type: ignore[override]

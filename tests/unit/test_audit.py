@@ -2,12 +2,18 @@
 
 from typing import ClassVar
 
+import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from laws import ELASTICITY, LAWS, STEEL, composed
+from learned import disturbed
 
 import dolfinx_admat as admat
+from dolfinx_admat import learning
 from dolfinx_admat.laboratory import Outcome
+from dolfinx_admat.laboratory._energy import convexity
+from dolfinx_admat.materials.hyperelasticity import isochoric_part
 from dolfinx_admat.tensors import norm
 
 
@@ -165,6 +171,67 @@ def test_convexity(part, holds):
     expected = Outcome.PASSED if holds else Outcome.FAILED
     assert report["convexity"].outcome == expected
     assert "yield_function" in report["convexity"].reason
+
+
+@pytest.mark.parametrize(("sign", "holds"), [(1.0, True), (-1.0, False)])
+def test_convexity_of_what_hardening_stores(sign, holds):
+    """At the size of its curve, far below one."""
+
+    class Stores(learning.LearnedHardening):
+        def stored_energy(self, equivalent_plastic_strain):
+            return sign * super().stored_energy(equivalent_plastic_strain)
+
+    part = Stores.create(yield_stress=250.0, strain=1e-3)
+    found = convexity(composed(admat.VonMises(), part), np.random.default_rng(0))
+    assert found.outcome == (Outcome.PASSED if holds else Outcome.FAILED), found
+    assert "hardening: Stores" in found.reason
+
+
+class Bent(learning.NetworkPotential):
+    """A spring that is not convex at the size of its data, and is far beyond."""
+
+    def energy(self, tensor):
+        x = tensor / self.x_unit
+        dent = 1.0 / (1.0 + x @ x)
+        return super().energy(tensor) + self.x_unit * self.y_unit * 3.0 * (dent - 1.0)
+
+
+@pytest.mark.parametrize(("kind", "holds"), [(learning.NetworkPotential, True), (Bent, False)])
+def test_convexity_of_a_learned_spring(kind, holds):
+    spring = kind.create(x_unit=1e-3, y_unit=200.0)
+    found = convexity(admat.Elastic(spring), np.random.default_rng(0))
+    assert found.outcome == (Outcome.PASSED if holds else Outcome.FAILED), found
+
+
+class Folds(admat.Parameters):
+    """An energy of F that loses ellipticity in moderate shears."""
+
+    polyconvex: bool = eqx.field(static=True)
+
+    def __call__(self, F):
+        first = jnp.sum(isochoric_part(F) ** 2) - 3.0
+        return 0.5 * first - 2.0 * first**2
+
+
+@pytest.mark.parametrize("claims", [False, True])
+def test_lost_ellipticity_fails_where_a_law_says_that_it_is_polyconvex(claims):
+    report = quick(learning.LearnedHyperelastic(Folds(claims), 20.0))
+    assert failures(report) == ({"ellipticity"} if claims else set()), report
+    assert "lost: smallest" in report["ellipticity"].reason
+    if not claims:
+        assert report["ellipticity"].outcome == Outcome.INFORMATION
+
+
+def test_polyconvex_energies_keep_ellipticity():
+    rubber = learning.LearnedHyperelastic.create(stress=0.4, kappa=20.0, width=3, depth=1)
+    report = quick(disturbed(rubber, 1, 0.7))
+    assert report["ellipticity"].outcome == Outcome.PASSED and report.passed, report
+    assert admat.Incompressible(rubber).polyconvex and admat.Rotated(rubber, np.eye(3)).polyconvex
+    # ln(J)^2 is not convex.
+    assert not learning.LearnedHyperelastic(
+        rubber.isochoric, 20.0, volumetric=admat.materials.logarithmic_volume
+    ).polyconvex
+    assert not admat.NeoHookean(1.0, 0.3).polyconvex
 
 
 class FromColdToHot(admat.ThermoMechanical):
