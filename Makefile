@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-full bench docs verify lint clean
+.PHONY: help setup demo test test-full bench docs verify lint image image-test clean
 
 NP ?= 2
 DEMO := demos/demo_perforated_plate.py
@@ -28,13 +28,15 @@ help:
 	@echo "make test        set up and run all tests: serial, then MPI on 2 and 3 ranks"
 	@echo "make test-full   the same with all combinations"
 	@echo "make bench       time kernels, tangents, compilation, assembly, ranks and solvers against"
-	@echo "                 peers; SECTION=kernels (gpu, tangent, compile, fe, mpi, solver, learning)"
-	@echo "                 one of them: learning compares learned laws with black boxes"
+	@echo "                 peers; SECTION=learning compares learned laws with black boxes; others:"
+	@echo "                 kernels gpu tangent compile fe mpi solver sensitivity learned"
 	@echo "make docs        build the documentation into build/docs/index.html"
 	@echo "make verify      measure the errors in its table of laws again"
 	@echo "make setup       make .venv with everything in it; DOLFINX=host reuses an installed dolfinx,"
 	@echo "                 PYTHON=/path/to/python3 names the interpreter"
 	@echo "make lint        ruff and mypy"
+	@echo "make image       build the container image with docker, podman or buildah;"
+	@echo "make image-test  run the demo and scripts in it (docker/README.md)"
 	@echo "make clean       delete .venv, caches and results"
 
 setup:
@@ -49,7 +51,7 @@ test: setup
 	$(THROTTLE) $(TIMEOUT) $(MPIEXEC) -n 3 $(MPI_PYTEST) $(PYTEST_ARGS)
 
 test-full:
-	@$(MAKE) test PYTEST_ARGS='-m "full or not full"'
+	@ADMAT_TEST_OPTIMISED=1 $(MAKE) test PYTEST_ARGS='-m "full or not full"'
 
 # The peers lie in a folder of their own, over .venv.
 bench: setup
@@ -69,6 +71,12 @@ lint: setup
 	$(PYTHON_VENV) -m ruff check .
 	$(PYTHON_VENV) -m ruff format --check .
 	$(PYTHON_VENV) -m mypy
+
+image:
+	@sh docker/image.sh build
+
+image-test:
+	@sh docker/image.sh test
 
 clean:
 	@[ ! -e .venv/admat-made ] || rm -rf .venv

@@ -29,7 +29,6 @@ import numpy as np
 import ufl
 from dolfinx import fem, mesh
 from jax.flatten_util import ravel_pytree
-from scipy.optimize import minimize
 
 import dolfinx_admat as admat
 from dolfinx_admat.calibration import Free
@@ -41,6 +40,7 @@ from dolfinx_admat.fem.sensitivity import (
     PointMatrix,
     Reaction,
     Recording,
+    fit_structure,
 )
 from dolfinx_admat.learning import LearnedHardening
 
@@ -188,34 +188,13 @@ objective = Objective(
     simulate,
     {"weights": Free(-30.0, 10.0, scale=1.0)},
     residual=residual,
-    progress=False,
 )
 number = seen_u.size + seen_force.size
-
-
 objective.value(objective.z0)
 first_force = recording.observed["force"][:, 0]
-
-
-def tell(intermediate_result):
-    """A line now and then."""
-    count = len(objective.history)
-    if comm.rank == 0 and count % 5 == 0:
-        misfit = 2.0 * intermediate_result.fun / number
-        print(f"evaluation {count:3d}: misfit {misfit:9.4f}", flush=True)
-
-
-found = minimize(
-    objective,
-    objective.z0,
-    jac=True,
-    bounds=objective.bounds,
-    method="L-BFGS-B",
-    callback=tell,
-    options={"maxiter": 25, "ftol": 1e-5},
-)
-evaluations = len(objective.history)
-objective.value(found.x)  # problem and recording are those of the answer
+found = fit_structure(objective, iterations=25, tolerance=1e-5)
+if comm.rank == 0:
+    print(found)
 last_force = recording.observed["force"][:, 0]
 discovered = law.material.law.hardening
 
@@ -250,8 +229,8 @@ def curve(weights):
     return jax.vmap(rebuild(weights))(jnp.asarray(p))
 
 
-J, slopes = objective.jacobian(found.x), np.asarray(jax.jacobian(curve)(weights))
-covariance = np.linalg.inv(J.T @ J + np.eye(len(found.x)) / 9.0)
+J, slopes = objective.jacobian(found.z), np.asarray(jax.jacobian(curve)(weights))
+covariance = np.linalg.inv(J.T @ J + np.eye(len(found.z)) / 9.0)
 half_width = 2.0 * np.sqrt(np.einsum("pi,ij,pj->p", slopes, covariance, slopes))
 answer, true_curve = np.asarray(curve(weights)), np.asarray(jax.vmap(true_hardening)(p))
 seen = p <= largest
@@ -259,7 +238,7 @@ errors = answer / true_curve - 1.0
 rms, worst = np.sqrt(np.mean(errors[seen] ** 2)), np.abs(errors[seen]).max()
 of_guess = np.asarray(jax.vmap(guess)(p))
 rms_guess = np.sqrt(np.mean((of_guess / true_curve - 1.0)[seen] ** 2))
-misfit = 2.0 * objective.history[-1] / number
+misfit = 2.0 * found.value / number
 
 # %% [markdown]
 # ## Is the gradient right?
@@ -268,7 +247,7 @@ misfit = 2.0 * objective.history[-1] / number
 # against a central difference.
 
 # %%
-aside = found.x + 0.3
+aside = found.z + 0.3
 direction = rng.normal(size=len(aside))
 ahead, behind = (objective.value(aside + h * direction) for h in (1e-6, -1e-6))
 slope = objective.gradient(aside) @ direction
@@ -346,7 +325,7 @@ if comm.rank == 0:
         a.grid(alpha=0.3)
     figure.savefig(options.output / "discover_hardening.png", dpi=130)
 
-    print(f"\n{number} measured numbers, {len(found.x)} weights, {evaluations} evaluations")
+    print(f"\n{number} measured numbers, {len(found.z)} weights, {found.evaluations} evaluations")
     print(f"misfit {misfit:.4f} in units of the noise (expected: 1)")
     print(f"the test has seen plastic strains up to {100 * largest:.2f} %; there, the curve has an")
     print(

@@ -11,6 +11,11 @@ import os
 import sys
 from pathlib import Path
 
+# Tests compile many programs and run each for a moment: without XLA's costly passes they take
+# a third less time. Demos, and `make test-full`, run what users run. Before JAX is imported.
+if not os.environ.get("ADMAT_TEST_OPTIMISED"):
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
 import numpy as np
 import pytest
 
@@ -97,8 +102,12 @@ def verified(request):
 
 
 @pytest.fixture
-def mpiexec():
+def mpiexec(monkeypatch):
     """The mpiexec of this environment, for tests that start ranks of their own."""
+    # As in the Makefile: no cross-memory attach, and a rank that waits leaves the core to others.
+    monkeypatch.setenv("MPIR_CVAR_CH4_CMA_ENABLE", "0")
+    monkeypatch.setenv("MPIR_CVAR_CH4_PROGRESS_THROTTLE", "1")
+    monkeypatch.setenv("MPIR_CVAR_CH4_PROGRESS_THROTTLE_NO_PROGRESS_COUNT", "64")
     program = Path(sys.executable).parent / "mpiexec"
     if RANKS > 1:
         pytest.skip("already under mpiexec")

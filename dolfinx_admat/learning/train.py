@@ -204,6 +204,7 @@ def _result(
         training_error=normalised_error(law, some(objective.training)),
         validation_error=normalised_error(law, some(kept)) if kept else None,
         versions=versions,
+        experiments=tuple(some(objective.training)),
     )
 
 

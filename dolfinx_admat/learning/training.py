@@ -1,6 +1,7 @@
 """What a training returns, and how large the errors of a law are."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from dolfinx_admat.materials._declare import require_float64
 
 from ._objective import pieces, quantity_sizes, some
 from ._part import check_law
+from .training_range import TrainingRange
 
 
 class Epoch(NamedTuple):
@@ -145,6 +147,7 @@ class Training:
         training_error: See ``normalised_error``.
         validation_error: None: there are no validation paths.
         versions: Of the software.
+        experiments: What the law was trained on.
     """
 
     law: Material = dataclasses.field(repr=False)
@@ -169,6 +172,16 @@ class Training:
     training_error: NormalisedError
     validation_error: NormalisedError | None
     versions: Mapping[str, str] = dataclasses.field(repr=False)
+    experiments: tuple[Experiment, ...] = dataclasses.field(repr=False)
+
+    @functools.cached_property
+    def training_range(self) -> TrainingRange:
+        """What the law went through in its training; it is driven along the paths for that.
+
+        Raises:
+            MaterialError: The law has no features to compare, see ``TrainingRange``.
+        """
+        return TrainingRange.of(self.law, self.experiments)
 
     def report(self) -> str:
         """Data, errors, size and duration as text."""
@@ -245,14 +258,15 @@ class Training:
         training_range: Any = None,
         notes: Any = None,
     ) -> FilePath:
-        """Write the law with data hash, errors and settings into one file: data only.
+        """Write the law with its training range, data hash, errors and settings into one file.
 
-        ``load_law`` reads it; see ``save_law``.
+        It holds data only; ``load_law`` reads it; see ``save_law``.
 
         Args:
             path: The file, by custom ``NAME.json``.
-            units: Units by quantity.
-            training_range: A ``TrainingRange``, or (low, high) by name.
+            units: Units by quantity; None: those that the experiments give.
+            training_range: A ``TrainingRange``, or (low, high) by name; None: that of the training,
+                if the law has one.
             notes: Anything else; they are put under "notes" beside the settings.
 
         Returns:
@@ -261,6 +275,13 @@ class Training:
         Raises:
             MaterialError: The law holds what is no data.
         """
+        if units is None:
+            units = {k: v for e in self.experiments for k, v in e.units.items()} or None
+        if training_range is None:
+            try:
+                training_range = self.training_range
+            except MaterialError:  # a law without features
+                training_range = None
         if hasattr(training_range, "to_mapping"):
             training_range = training_range.to_mapping()
         errors: dict[str, Any] = {}

@@ -23,6 +23,8 @@ Floats = npt.NDArray[np.float64]
 SMALL = 0.1
 #: Least widths of intervals: of cosines, of rates in decades, and of numbers, relative to them.
 LEAST_COSINE, LEAST_DECADES, LEAST_SCALAR = 0.2, 1.0, 0.01
+#: Relative difference of distances that is round-off.
+TIE = 1e-9
 #: Rates slower than the fastest one by this factor are as good as none.
 SLOWEST = 1e-6
 
@@ -312,8 +314,10 @@ class TrainingRange:
         excess = np.maximum(self.low - given, given - self.high) / self.widths
         known = np.array([f.kind != "rate" for f in self.features], bool)
         excess = np.where(np.isnan(excess), np.where(known, np.inf, -np.inf), excess)
-        worst = np.argmax(excess, axis=1)
-        largest = excess[np.arange(len(excess)), worst]
+        largest = excess.max(axis=1)
+        # Of features that are equal but for round-off, the first one on any machine.
+        least = largest * (1.0 - TIE * np.sign(largest))
+        worst = np.argmax(excess >= least[:, None], axis=1)
         return np.where(largest > self.tolerance, largest, 0.0), worst
 
     def rates(

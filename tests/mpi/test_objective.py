@@ -20,6 +20,7 @@ from dolfinx_admat.fem.sensitivity import (
     Objective,
     Reaction,
     Recording,
+    fit_structure,
 )
 
 COMM = MPI.COMM_WORLD
@@ -120,6 +121,27 @@ def test_optimisers_find_the_values(pull):
     tao.solve()
     assert two.best[0] < 0.05 * two.history[0]
     tao.destroy()
+
+
+def test_fit_structure(pull):
+    """The exact values are found; what is left in the problem is the best run, not the last."""
+    pull.at = {3: ConvergenceError("no", {})}
+    one = pull.objective()
+    found = fit_structure(one, iterations=40, tolerance=1e-12)
+    # Data without noise: what remains is where the optimiser stopped.
+    assert found.values["sigma_y"] == pytest.approx(230.0, rel=1e-3)
+    assert found.values["H"] == pytest.approx(1500.0, rel=1e-2)
+    assert found.value == min(one.history) < 1e-4 * found.first_value
+    assert (found.evaluations, found.refused) == (len(one.history), 1)
+    assert found.data == {"force": pull.target.shape} and found.residuals == pull.target.size
+    left = pull.recording.controls["sigma_y"].get()
+    assert left == pytest.approx(found.values["sigma_y"], rel=1e-12)
+    text = str(found)
+    assert "2 parameters (sigma_y 1, H 1)" in text and "1 refused" in text
+    assert COMM.bcast(text) == text
+    for wrong in ({"iterations": 0}, {"tolerance": -1.0}):
+        with pytest.raises(MaterialError, match=next(iter(wrong))):
+            fit_structure(one, **wrong)
 
 
 def test_interrupted_fit_goes_on_from_its_file(pull, tmp_path):

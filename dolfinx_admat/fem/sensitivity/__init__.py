@@ -3,6 +3,8 @@
 from .controls import Coefficient as Coefficient
 from .controls import LawParameter as LawParameter
 from .controls import RegionValues as RegionValues
+from .fit import StructureFit as StructureFit
+from .fit import fit_structure as fit_structure
 from .objective import Objective as Objective
 from .observations import Cotangents as Cotangents
 from .observations import Integral as Integral
