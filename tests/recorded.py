@@ -202,12 +202,12 @@ class Block:
         )
 
 
-def plastic(comm, **options):
+def plastic(comm, hardening=STEEL, **options):
     """Load, unload, load on; nested parameters, a field per cell, loads per step."""
     b = Block(comm)
     E = b.field(("DG", 0), lambda x: 200e3 * (1.0 + 0.1 * x[0]))
     law = QuadratureMaterial(
-        b.mesh, admat.J2Plasticity(200e3, 0.3, STEEL), {"strain": strain(b.u)}, degree=2,
+        b.mesh, admat.J2Plasticity(200e3, 0.3, hardening), {"strain": strain(b.u)}, degree=2,
         parameters={"E": E},
     )  # fmt: skip
     t = fem.Constant(b.mesh, np.zeros(3))

@@ -21,6 +21,7 @@ from recorded import (
 )
 
 import dolfinx_admat as admat
+from dolfinx_admat import learning
 from dolfinx_admat.fem import (
     QuadratureMaterial,
     deformation_gradient,
@@ -194,11 +195,21 @@ def two_materials(comm):
     )
 
 
-CASES = {f.__name__: f for f in (elastic, plastic, viscoplastic, finite, two_materials)}
+def learned(comm):
+    """A control that is all weights of a learned hardening."""
+    hardening = learning.LearnedHardening.create(yield_stress=200.0, strain=0.02, terms=2, seed=1)
+    run = plastic(comm, hardening)
+    weights = run.recording.controls["hardening"]
+    assert weights.shape == (5,) and len(weights.names) == 3
+    return run
+
+
+CASES = {f.__name__: f for f in (elastic, plastic, learned, viscoplastic, finite, two_materials)}
 #: Sizes of the Taylor steps.
 STEPS = {
     "elastic": 0.1,
     "plastic": 1e-3,
+    "learned": 1e-3,
     "viscoplastic": 1e-3,
     "finite": 1e-3,
     "two_materials": 1e-3,
