@@ -202,7 +202,7 @@ class Block:
         )
 
 
-def plastic(comm, hardening=STEEL, **options):
+def plastic(comm, hardening=STEEL, moved=(0.004, 0.008, 0.003, 0.01), **options):
     """Load, unload, load on; nested parameters, a field per cell, loads per step."""
     b = Block(comm)
     E = b.field(("DG", 0), lambda x: 200e3 * (1.0 + 0.1 * x[0]))
@@ -219,7 +219,7 @@ def plastic(comm, hardening=STEEL, **options):
             b.moved.value, t.value[:] = moved, traction
             problem.solve()
 
-    moved = np.array([0.004, 0.008, 0.003, 0.01])
+    moved = np.array(moved)
     return Run(
         problem,
         {

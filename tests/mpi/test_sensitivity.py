@@ -198,7 +198,7 @@ def two_materials(comm):
 def learned(comm):
     """A control that is all weights of a learned hardening."""
     hardening = learning.LearnedHardening.create(yield_stress=200.0, strain=0.02, terms=2, seed=1)
-    run = plastic(comm, hardening)
+    run = plastic(comm, hardening, moved=(0.004, 0.008))
     weights = run.recording.controls["hardening"]
     assert weights.shape == (5,) and len(weights.names) == 3
     return run
