@@ -220,7 +220,8 @@ def learning(numbers):
             )
             if own and all(boxes)
         ]
-        span = f"{min(ratios):.2g} to {max(ratios):.2g}" if ratios else "-"
+        short = [f"{float(f'{r:.2g}'):g}" for r in (min(ratios), max(ratios))] if ratios else []
+        span = " to ".join(short) or "-"
         rows.append([f"`{law}`", *cells, span])
     head = ("law", *MODELS.values(), "best black box / implicit, unseen")
     return table(head, rows)
