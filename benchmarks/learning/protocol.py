@@ -2,7 +2,7 @@
 
 Tuning: each configuration is trained once with the first seed, and the least validation loss
 decides; test data are never looked at. Then the chosen one is trained with all seeds, each with its
-own random weights, order of paths and validation paths. What is reported is the median over seeds.
+own weights to begin with (but for classical laws), order of paths and validation paths. What is reported is the median over seeds.
 """
 
 import time

@@ -67,7 +67,8 @@ class PolyconvexEnergy(LearnedPart):
         network: Of the invariants; increases with all.
         matrix: Raw coefficient m, ().
         stress_unit: Size of stresses; static.
-        stretch: Largest principal stretch of the data, which makes x of size one; static.
+        stretch: Size of the principal stretches of the data (the largest one, or somewhat less), which
+            makes x of size one; static.
         directions: Unit vectors of the families in the reference configuration; static.
 
     Source: S. Hartmann, P. Neff, Polyconvexity of generalized polynomial-type hyperelastic strain
@@ -89,7 +90,7 @@ class PolyconvexEnergy(LearnedPart):
         what = "PolyconvexEnergy"
         check_unit(what, stress_unit=self.stress_unit, stretch=self.stretch)
         if not self.stretch > 1.0:
-            raise MaterialError(f"{what}: stretch is the largest one, > 1; got {self.stretch!r}")
+            raise MaterialError(f"{what}: stretch must be > 1; got {self.stretch!r}")
         check_shape(f"{what}: matrix", self.matrix, ())
         expected = (True,) * (3 + len(self.directions))
         if not isinstance(self.network, ConvexNetwork) or self.network.increasing != expected:
@@ -114,7 +115,8 @@ class PolyconvexEnergy(LearnedPart):
 
         Args:
             stress: Size of the stresses in the data.
-            stretch: Largest principal stretch in the data (> 1).
+            stretch: Size of the principal stretches of the data (> 1): the largest one, or less if few
+                data are there; a rough number will do.
             directions: Directions of fibre families, (families, 3).
             width: Neurons of a layer.
             depth: Number of layers.
