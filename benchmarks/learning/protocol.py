@@ -2,7 +2,8 @@
 
 Tuning: each configuration is trained once with the first seed, and the least validation loss
 decides; test data are never looked at. Then the chosen one is trained with all seeds, each with its
-own weights to begin with (but for classical laws), order of paths and validation paths. What is reported is the median over seeds.
+own weights to begin with (but for classical laws), order of paths and validation paths. The median
+over seeds is reported.
 """
 
 import time

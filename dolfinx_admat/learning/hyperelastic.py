@@ -67,7 +67,7 @@ class PolyconvexEnergy(LearnedPart):
         network: Of the invariants; increases with all.
         matrix: Raw coefficient m, ().
         stress_unit: Size of stresses; static.
-        stretch: Size of the principal stretches of the data (the largest one, or somewhat less), which
+        stretch: Size of the principal stretches of the data (the largest one, or somewhat less); it
             makes x of size one; static.
         directions: Unit vectors of the families in the reference configuration; static.
 
@@ -115,8 +115,8 @@ class PolyconvexEnergy(LearnedPart):
 
         Args:
             stress: Size of the stresses in the data.
-            stretch: Size of the principal stretches of the data (> 1): the largest one, or less if few
-                data are there; a rough number will do.
+            stretch: Size of the principal stretches of the data (> 1): the largest one, or less
+                if few data are there; a rough number will do.
             directions: Directions of fibre families, (families, 3).
             width: Neurons of a layer.
             depth: Number of layers.
