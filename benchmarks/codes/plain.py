@@ -40,6 +40,8 @@ def make_update(law, start=None):
 
     def iterate(inputs, state, dt):
         residual, guess, elastic, prepared, unravel = problem(inputs, state, dt)
+        if guess.size == 0:  # a law without unknowns
+            return guess
 
         def body(carry):
             x, _, count = carry
@@ -67,6 +69,8 @@ def make_update(law, start=None):
         at_x = lambda *given: problem(*given)[0](x)  # noqa: E731
         slope = jax.jvp(at_x, primals, tangents)[1]
         guess_slope = jax.jvp(lambda *given: problem(*given)[1], primals, tangents)[1]
+        if x.size == 0:
+            return x, guess_slope
         return x, jnp.where(elastic, guess_slope, -linear_solve(jax.jacfwd(residual)(x), slope))
 
     def update(inputs, state, dt):
