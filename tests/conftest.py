@@ -117,6 +117,17 @@ def mpiexec(monkeypatch):
 
 
 @pytest.fixture
+def optimised():
+    """All of XLA's passes, for tests that run their programs for long."""
+    import jax
+
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.fixture
 def rng():
     """Random numbers that are the same in every run and on every rank."""
     return np.random.default_rng(20240607)

@@ -5,7 +5,6 @@ largest error of three seeds of the weights, and the factors against the untrain
 smallest one.
 """
 
-import jax
 import pytest
 
 import dolfinx_admat as admat
@@ -19,15 +18,6 @@ SMALL = PATHS | {"amplitude": 0.02, "volume": 0.1}
 TRAINING = {"epochs": 300, "batch": 6, "validation": [], "progress": False}
 RATE = 0.1
 STEEL = admat.J2Plasticity(200e3, 0.3, admat.SwiftHardening(700.0, 2e-3, 0.2))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """XLA takes half of the time; updates are few."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 def data_of(truth, make=learning.random_strain_paths, **options):

@@ -10,6 +10,8 @@ import dolfinx_admat as admat
 from dolfinx_admat import Path, drive
 from dolfinx_admat.calibration import Experiment, Free, Residuals, fit
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 P, F = "first_piola_stress_xx", "deformation_gradient_"
 
 

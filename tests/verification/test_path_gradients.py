@@ -31,6 +31,8 @@ from dolfinx_admat.materials._declare import named_leaves
 from dolfinx_admat.materials.hyperelasticity import isochoric_part
 from dolfinx_admat.materials.parameters import replace_parameters
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 STEP, FLOOR = 1e-4, 1e-4
 #: One law of each kind, for the differences; all others with the marker ``full``.
 QUICK = (
