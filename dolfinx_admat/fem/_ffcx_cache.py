@@ -23,16 +23,21 @@ def configure() -> None:
     default, text = dolfinx.jit.DOLFINX_DEFAULT_JIT_OPTIONS["cache_dir"]
     if dolfinx.jit.get_options()["cache_dir"] != Path(default):
         return
-    reason = why_unusable(Path(default))
-    if reason is None:
+    reasons = [why_unusable(Path(default))]
+    if reasons[0] is None:
         return
-    for folder in _trust.folders(create=True):
-        place = folder / "fenics"
-        if why_unusable(place) is None:
+    # The home last: read-only containers may have nothing else from which code can be loaded.
+    folders = [*_trust.folders(create=True), Path("~/.cache/dolfinx_admat").expanduser()]
+    for place in dict.fromkeys(folder / "fenics" for folder in folders if folder.is_absolute()):
+        reasons.append(why_unusable(place))
+        if reasons[-1] is None:
             dolfinx.jit.DOLFINX_DEFAULT_JIT_OPTIONS["cache_dir"] = (place, text)
-            _log.info("FFCx keeps compiled forms in %s, because %s", place, reason)
+            _log.info("FFCx keeps compiled forms in %s, because %s", place, reasons[0])
             return
-    _trust.say_once(f"FFCx cannot keep compiled forms safely: {reason}; set DOLFINX_ADMAT_CACHE")
+    _trust.say_once(
+        f"FFCx has no folder for compiled forms ({'; '.join(filter(None, reasons))}); set "
+        "DOLFINX_ADMAT_CACHE to a folder of yours from which programs may be run"
+    )
 
 
 def why_unusable(folder: Path) -> str | None:

@@ -110,6 +110,36 @@ def entrypoint(*arguments, cwd):
     )
 
 
+def test_no_image_is_one_sentence(tmp_path):
+    script = 'case "$1 $2" in "image inspect") exit 1 ;; esac'
+    done = image(engines(tmp_path, docker=script), "test")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "no image 'dolfinx_admat' here: run make image first" in line
+
+
+def test_parts_of_the_tests_without_a_chosen_one_are_no_failure(tmp_path):
+    """pytest's 5 of the parts for ranks, and 1 of a failure in any of them."""
+    folder = engines(tmp_path)
+    for name in "df nproc env".split():
+        (folder / name).symlink_to(shutil.which(name))
+    (folder / "mpiexec").write_text("#!/bin/sh\nshift 2\nexit ${RANKS}\n")
+    (folder / "python").write_text("#!/bin/sh\necho $*\nexit ${SERIAL}\n")
+    script = tmp_path / "entrypoint.sh"
+    text = (DOCKER / "entrypoint.sh").read_text()
+    script.write_text(text.replace("source=/opt/dolfinx_admat", f"source={tmp_path}"))
+    for name in ("mpiexec", "python"):
+        (folder / name).chmod(0o755)
+    for serial, ranks, status in ((0, 5, 0), (0, 0, 0), (5, 5, 1), (1, 5, 1), (0, 1, 1), (5, 0, 0)):
+        done = subprocess.run(
+            ["sh", str(script), "test", "-k", "x"], cwd=tmp_path, capture_output=True, text=True,
+            env={"PATH": str(folder), "HOME": str(tmp_path), "SERIAL": str(serial),
+                 "RANKS": str(ranks)},
+        )  # fmt: skip
+        assert done.returncode == status, (serial, ranks, done.stderr)
+        assert "-m pytest" in done.stdout and "tests -k x" in done.stdout
+
+
 def test_wrong_use_prints_the_usage(tmp_path):
     done = entrypoint("simulate", cwd=tmp_path)
     assert done.returncode == 2
