@@ -87,7 +87,7 @@ run_buildah() {
         for path in "$root"/*/; do
             name=$(basename "$path")
             case $name in
-            dev | proc | sys | tmp) continue ;;
+            dev | proc | sys | run | tmp) continue ;; # the first four are not of the image
             esac
             [ -L "${path%/}" ] || set -- -v "${path%/}:/$name:ro" "$@"
         done
