@@ -28,8 +28,8 @@ fi
 build() {
     version=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' dolfinx_admat/__init__.py)
     revision=$(git describe --always --abbrev=40 --dirty --exclude '*' 2>/dev/null || echo unknown)
-    # Without the name and password that an address may hold.
-    SOURCE=${SOURCE:-$(git remote get-url origin 2>/dev/null | sed 's#//[^@/]*@#//#')}
+    # An address, not a folder, and without the name and password that it may hold.
+    SOURCE=${SOURCE:-$(git remote get-url origin 2>/dev/null | sed -n 's#//[^@/]*@#//#; /^[a-z+]*:\/\/\|^git@/p')}
     set -- -f docker/Dockerfile -t "$image" \
         --build-arg "VERSION=$version" --build-arg "REVISION=$revision" \
         ${BASE:+--build-arg "BASE=$BASE"} ${JAX:+--build-arg "JAX=$JAX"} \

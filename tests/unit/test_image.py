@@ -81,8 +81,27 @@ def test_build_needs_no_argument(tmp_path):
     assert build.startswith("docker build -f docker/Dockerfile -t dolfinx_admat ")
     assert build.endswith(" .")
     assert "BASE" not in build and "secret" not in build and "JAX" not in build
+    assert "SOURCE=/" not in build
     run = next(line for line in done.stdout.splitlines() if line.startswith("docker run"))
     assert run == "docker run --rm --user 1000:1000 dolfinx_admat versions"
+
+
+@pytest.mark.parametrize(
+    ("origin", "label"),
+    [
+        ("https://me:secret@host.example/x.git", "SOURCE=https://host.example/x.git"),
+        ("git@host.example:x.git", "SOURCE=git@host.example:x.git"),
+        ("/home/me/x", None),
+    ],
+)
+def test_label_of_the_source(tmp_path, origin, label):
+    folder = engines(tmp_path, docker='echo "docker $*"')
+    (folder / "git").unlink()
+    (folder / "git").write_text(f'#!/bin/sh\n[ "$1" = remote ] && echo "{origin}"\n')
+    (folder / "git").chmod(0o755)
+    said = image(folder).stdout
+    assert "secret" not in said
+    assert label in said if label else "SOURCE" not in said
 
 
 def test_build_with_arguments_through_the_engine_that_answers(tmp_path):
