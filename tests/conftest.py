@@ -9,6 +9,7 @@ import gc
 import json
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 # Tests compile many programs and run each for a moment: without XLA's costly passes they take
@@ -24,6 +25,11 @@ from dolfinx_admat import _runtime  # first: it settles threads and float64
 ROOT = Path(__file__).resolve().parents[1]
 CASES = ROOT.parent / "shared" / "cases"
 RANKS = _runtime.launcher_size() or 1
+if RANKS > 1:
+    # Ranks that tidy up one folder at once get into each other's way: pytest then fails at its end.
+    TEMPORARY = Path(tempfile.gettempdir(), f"pytest-{os.getuid()}-rank-{_runtime.launcher_rank()}")
+    TEMPORARY.mkdir(mode=0o700, exist_ok=True)
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = str(TEMPORARY)
 FAILED = pytest.StashKey[bool]()
 VERIFICATION = os.environ.get("ADMAT_VERIFICATION")
 
