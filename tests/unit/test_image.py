@@ -96,7 +96,7 @@ def test_build_needs_no_argument(tmp_path):
 )
 def test_label_of_the_source(tmp_path, origin, label):
     folder = engines(tmp_path, docker='echo "docker $*"')
-    (folder / "git").unlink()
+    (folder / "git").unlink(missing_ok=True)  # where there is one
     (folder / "git").write_text(f'#!/bin/sh\n[ "$1" = remote ] && echo "{origin}"\n')
     (folder / "git").chmod(0o755)
     said = image(folder).stdout
