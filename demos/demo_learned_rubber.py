@@ -101,8 +101,7 @@ if comm.rank == 0:
         progress=False,
     )
     print(training.report())
-    in_training = learning.TrainingRange.of(training.law, seen)
-    training.save(law_file, units={"stress": "MPa"}, training_range=in_training)
+    training.save(law_file, units={"stress": "MPa"})  # with the range of the training
 comm.Barrier()
 law_of_rubber = admat.load_law(law_file)
 in_training = learning.TrainingRange.from_mapping(
