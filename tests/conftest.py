@@ -139,6 +139,19 @@ def rng():
     return np.random.default_rng(20240607)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _programs_are_dropped():
+    """Drop what a test module compiled, or a worker crashes in some later test.
+
+    XLA maps some 24 pieces of memory for a small program, and Linux allows a process 65530 of
+    them by default (``vm.max_map_count``); beyond that, XLA's compiler ends in a fault.
+    """
+    yield
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
+        gc.collect()
+
+
 @pytest.fixture(autouse=True)
 def _serial_children_of_a_rank(monkeypatch):
     """A Python that a test starts on a rank is no rank."""
