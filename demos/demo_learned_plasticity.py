@@ -80,8 +80,7 @@ if comm.rank == 0:
         first, measured, epochs=100, batch=4, learning_rate=0.03, progress=False
     )
     print(training.report())
-    data_range = learning.TrainingRange.of(training.law, measured)
-    training.save(law_file, units={"stress": "MPa"}, training_range=data_range)
+    training.save(law_file, units={"stress": "MPa"})  # with the range of the training
     training.plot(options.output / "training.png")
 comm.Barrier()
 learned = admat.load_law(law_file)

@@ -12,7 +12,8 @@ from dolfinx_admat.materials import Material
 from dolfinx_admat.materials._declare import named_leaves
 from dolfinx_admat.materials.parameters import parameter_ranges
 
-from ._part import check_law, weight_names
+from ._arguments import check_law
+from ._part import weight_names
 
 
 def free_of(law: Material, parameters: Any = None, fixed: Sequence[str] = ()) -> FreeParameters:

@@ -23,18 +23,8 @@ import numpy as np
 
 from dolfinx_admat.errors import MaterialError
 
-from ._part import (
-    LearnedPart,
-    check_flag,
-    check_seed,
-    check_shape,
-    check_unit,
-    inverse_positive,
-    is_whole,
-    positive,
-    positive_number,
-    positive_pair,
-)
+from ._arguments import check_flag, check_seed, check_unit, is_whole, positive_number, positive_pair
+from ._part import LearnedPart, check_shape, inverse_positive, positive
 
 #: Of random first guesses: standard deviation of the logarithms of heights, and the range of scales
 #: over their distance.

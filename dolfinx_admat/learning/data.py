@@ -13,8 +13,8 @@ from dolfinx_admat.laboratory import Path, drive
 from dolfinx_admat.laboratory._components import components_of
 from dolfinx_admat.materials import Material
 
+from ._arguments import check_law, check_seed, check_whole, is_number, is_whole
 from ._objective import quantity_of
-from ._part import check_law, check_seed, check_whole, is_number, is_whole
 
 Floats = npt.NDArray[np.float64]
 

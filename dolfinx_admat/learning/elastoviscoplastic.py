@@ -18,7 +18,7 @@ from dolfinx_admat.materials import (
 from dolfinx_admat.materials.elasticity import has_energy
 from dolfinx_admat.materials.parts import check_part, flag
 
-from ._part import check_flag, check_seed, check_solver, check_whole
+from ._arguments import check_flag, check_seed, check_solver, check_whole
 from .gauges import AnisotropicGauge, IsotropicGauge
 from .parts import LearnedHardening, LearnedViscosity
 from .scales import Scales, check_scales

@@ -42,8 +42,8 @@ from dolfinx_admat.kernels._point import PointFunctions
 from dolfinx_admat.materials import Material
 from dolfinx_admat.materials._declare import SYMMETRIC, as_numbers, named_leaves, require_float64
 
+from ._arguments import check_flag, check_law, check_whole, is_number
 from ._export_file import FORMAT, VERSION, bounds_of, checksum, read, write
-from ._part import check_flag, check_law, check_whole, is_number
 from .training_range import TrainingRange
 
 _PLATFORMS = ("cpu", "cuda", "rocm", "tpu")

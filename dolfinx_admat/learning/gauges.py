@@ -24,15 +24,8 @@ from dolfinx_admat.materials import YieldFunction
 from dolfinx_admat.materials.yield_functions import _normalised
 from dolfinx_admat.tensors import determinant, trace
 
-from ._part import (
-    LearnedPart,
-    check_flag,
-    check_seed,
-    check_shape,
-    check_whole,
-    inverse_positive,
-    positive,
-)
+from ._arguments import check_flag, check_seed, check_whole
+from ._part import LearnedPart, check_shape, inverse_positive, positive
 
 _TENSION = np.array([1.0, 0.0, 0.0, 0.0, 0.0, 0.0])
 _TENSION_DEVIATOR = np.array([2.0, -1.0, -1.0, 0.0, 0.0, 0.0]) / 3.0

@@ -20,15 +20,8 @@ from dolfinx_admat.materials.hyperelasticity import isochoric_part
 from dolfinx_admat.materials.parts import flag
 from dolfinx_admat.tensors import to_mandel, trace
 
-from ._part import (
-    LearnedPart,
-    check_seed,
-    check_shape,
-    check_unit,
-    inverse_positive,
-    positive,
-    positive_number,
-)
+from ._arguments import check_seed, check_unit, positive_number
+from ._part import LearnedPart, check_shape, inverse_positive, positive
 from .networks import ConvexNetwork
 from .potentials import check_directions, unit_vectors
 

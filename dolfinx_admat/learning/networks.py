@@ -18,15 +18,8 @@ import numpy as np
 
 from dolfinx_admat.errors import MaterialError
 
-from ._part import (
-    LearnedPart,
-    check_flag,
-    check_seed,
-    check_shape,
-    check_whole,
-    inverse_positive,
-    positive,
-)
+from ._arguments import check_flag, check_seed, check_whole
+from ._part import LearnedPart, check_shape, inverse_positive, positive
 
 
 def _check_layers(what: str, layers: object, count: int, shapes: dict[str, tuple]) -> None:

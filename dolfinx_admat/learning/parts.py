@@ -9,16 +9,8 @@ import jax.numpy as jnp
 
 from dolfinx_admat.errors import MaterialError
 
-from ._part import (
-    LearnedPart,
-    check_seed,
-    check_shape,
-    check_unit,
-    inverse_positive,
-    positive,
-    positive_number,
-    positive_pair,
-)
+from ._arguments import check_seed, check_unit, positive_number, positive_pair
+from ._part import LearnedPart, check_shape, inverse_positive, positive
 from .curves import MonotoneCurve, check_range
 
 

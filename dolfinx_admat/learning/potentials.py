@@ -23,16 +23,8 @@ from dolfinx_admat.errors import MaterialError
 from dolfinx_admat.materials import Elasticity
 from dolfinx_admat.tensors import deviator, to_mandel, trace
 
-from ._part import (
-    LearnedPart,
-    check_flag,
-    check_seed,
-    check_shape,
-    check_unit,
-    inverse_positive,
-    positive,
-    positive_number,
-)
+from ._arguments import check_flag, check_seed, check_unit, positive_number
+from ._part import LearnedPart, check_shape, inverse_positive, positive
 from .curves import MonotoneCurve
 from .networks import ConvexNetwork
 

@@ -15,7 +15,7 @@ from dolfinx_admat.laboratory import drive
 from dolfinx_admat.materials import LinearElastic
 from dolfinx_admat.tensors import DEVIATORIC
 
-from ._part import check_flag, is_number, positive_number, positive_pair
+from ._arguments import check_flag, is_number, positive_number, positive_pair
 
 _COMPONENTS = ("xx", "yy", "zz", "xy", "xz", "yz")
 _MANDEL = np.array([1.0, 1.0, 1.0, *[math.sqrt(2.0)] * 3])

@@ -17,8 +17,9 @@ from dolfinx_admat.materials import Material
 from dolfinx_admat.materials._declare import require_float64
 
 from . import _checkpoint
+from ._arguments import check_seed, check_whole
 from ._objective import Objective
-from ._part import check_seed, check_whole, weight_names
+from ._part import weight_names
 from ._progress import Progress
 from ._run import Run, State
 from ._weights import free_of

@@ -17,8 +17,8 @@ from dolfinx_admat.law_file import save_law
 from dolfinx_admat.materials import Material
 from dolfinx_admat.materials._declare import require_float64
 
+from ._arguments import check_law
 from ._objective import pieces, quantity_sizes, some
-from ._part import check_law
 from .training_range import TrainingRange
 
 

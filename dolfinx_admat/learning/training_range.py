@@ -12,8 +12,8 @@ from dolfinx_admat.errors import MaterialError
 from dolfinx_admat.laboratory import DriveResult, Path
 from dolfinx_admat.materials import Material
 
+from ._arguments import check_law, is_number
 from ._features import Feature, core, feature_list
-from ._part import check_law, is_number
 from ._range_data import at_rest_features, driven, evaluate, histories
 
 Floats = npt.NDArray[np.float64]

@@ -10,7 +10,7 @@ from dolfinx_admat.materials import GeneralisedStandard, IsotropicElasticity, Pa
 from dolfinx_admat.materials.elasticity import has_energy
 from dolfinx_admat.materials.parts import check_part, flag
 
-from ._part import check_flag, check_seed, check_solver, check_whole
+from ._arguments import check_flag, check_seed, check_solver, check_whole
 from .curves import MonotoneCurve
 from .potentials import NetworkPotential, RadialPotential
 from .scales import Scales, check_scales
