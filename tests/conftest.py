@@ -154,6 +154,17 @@ def _programs_are_dropped():
         gc.collect()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _garbage_of_earlier_modules():
+    """Ranks look for garbage after each test (below): among what this module made, only."""
+    if RANKS > 1:
+        gc.freeze()
+    yield
+    if RANKS > 1:
+        gc.unfreeze()
+        gc.collect()
+
+
 @pytest.fixture(autouse=True)
 def _serial_children_of_a_rank(monkeypatch):
     """A Python that a test starts on a rank is no rank."""
