@@ -140,27 +140,22 @@ def rng():
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _programs_are_dropped():
-    """Drop what was compiled when it is much, or a worker crashes in some later test.
+def _modules_leave_little_behind():
+    """Drop compiled programs when they are many, and spare ranks the garbage of earlier modules.
 
     XLA maps some 24 pieces of memory for a small program, and Linux allows a process 65530 of
-    them by default (``vm.max_map_count``); beyond that, XLA's compiler ends in a fault. A module
-    of tests adds 10000 at most.
+    them by default (``vm.max_map_count``); beyond that, XLA's compiler ends in a fault, in any
+    test. A module of tests adds 10000 at most. Ranks look for garbage after each test (below):
+    frozen, what was there before the module is passed over.
     """
-    yield
-    pieces = Path("/proc/self/maps")
-    if "jax" in sys.modules and pieces.exists() and pieces.read_bytes().count(b"\n") > 20_000:
-        sys.modules["jax"].clear_caches()
-        gc.collect()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _garbage_of_earlier_modules():
-    """Ranks look for garbage after each test (below): among what this module made, only."""
     if RANKS > 1:
         gc.freeze()
     yield
-    if RANKS > 1:
+    pieces = Path("/proc/self/maps")
+    many = pieces.exists() and pieces.read_bytes().count(b"\n") > 20_000
+    if many and "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
+    if many or RANKS > 1:  # on all ranks at this place, whatever each of them has compiled
         gc.unfreeze()
         gc.collect()
 
